@@ -1,0 +1,2 @@
+//! The YAML as typed: one struct per object, spans on names, no meaning.
+pub mod node;
