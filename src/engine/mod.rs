@@ -1,1 +1,11 @@
-//! (being written)
+//! Runs one plan against a [`fetch::Fetch`]: order, deadline, fallback, stitching. Knows no socket, no
+//! YAML and no name. Read [`run`] first.
+
+pub mod code;
+pub mod fetch;
+pub mod input;
+pub mod judge;
+pub mod record;
+pub mod reply;
+pub mod request;
+pub mod run;

@@ -1,1 +1,318 @@
-//! (being written)
+//! The immutable program: what a configuration means, with every name resolved to an index.
+//!
+//! [`compile::compile`] is the only way to get a [`Table`]; a table is never changed afterwards. At run
+//! time nothing an operator wrote is parsed again. Read [`compile`] next to see how it is made,
+//! [`matcher`] for how a request finds its route, [`settings`] for what is not about routes.
+
+pub mod matcher;
+pub mod settings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use crate::json::{self, Demand, Slot};
+use crate::path::{Condition, Root};
+use crate::template::{Choice, Json, Text};
+
+/// One configuration, compiled: all plans, the services they call, and the matcher.
+#[derive(Debug)]
+pub struct Table {
+    pub server: settings::Server,
+    pub admin: settings::Admin,
+    pub services: Vec<settings::Service>,
+    pub routes: Vec<Arc<Route>>,
+    pub matcher: matcher::Matcher,
+    /// The files that belong to the configuration, as the operator would name them.
+    pub files: Vec<String>,
+    /// Everything whose change may change the configuration: files and named secrets.
+    pub watched: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub usize);
+
+/// The place of a call in its route, in the order of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub usize);
+
+/// What a client asks, compiled: the plan of one route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its place in [`Table::routes`].
+    pub index: usize,
+    pub name: String,
+    pub method: Method,
+    /// The path pattern as written, `/v1/products/{id}`.
+    pub pattern: String,
+    /// Lower case, without a port.
+    pub host: Option<String>,
+    /// The names of the path's parameters, in order; the last may be a rest parameter.
+    pub parameters: Vec<String>,
+    pub has_rest: bool,
+    pub timeout: Duration,
+    pub input: Input,
+    pub calls: Vec<Call>,
+    pub response: Response,
+    /// What each [`Root`] of this route stands for.
+    pub sources: Vec<Source>,
+    /// What is read of the client's body; `None` where nobody reads it as JSON.
+    pub body_demand: Option<Demand>,
+    /// Some call sends the client's bytes on.
+    pub forwards_body: bool,
+    /// The call whose request streams while the client still sends (`forward_body` beside `pass`).
+    pub streams_request: bool,
+    pub json_limits: json::Limits,
+    /// `file:line` of the document, for status pages.
+    pub place: String,
+}
+
+/// What a root stands for in the context document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Request(RequestPart),
+    Call(CallId, CallPart),
+    /// The element of a `for_each` call that belongs to the loop variable in force.
+    Each(CallId, Root, CallPart),
+    /// The array of results of a `for_each` call.
+    Results(CallId),
+    Errors,
+    Degraded,
+    /// A loop variable, by its name: found in the frames, never in the scope.
+    Variable(String),
+    Reply(ReplyPart),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RequestPart {
+    Whole,
+    Method,
+    Host,
+    /// All parameters, or the one of this place.
+    Path(Option<usize>),
+    Query(Option<String>),
+    QueryList(Option<String>),
+    Headers(Option<HeaderName>),
+    Cookies(Option<String>),
+    Body(Slot),
+    Id,
+    Client,
+    ClientIp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CallPart {
+    Whole,
+    Body(Slot),
+    Status,
+    Headers(Option<HeaderName>),
+    Source,
+    Error,
+    ErrorCode,
+    ErrorStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReplyPart {
+    Whole,
+    Body(Slot),
+    Status,
+    Headers(Option<HeaderName>),
+}
+
+/// One downstream request of a route.
+#[derive(Debug)]
+pub struct Call {
+    pub name: String,
+    pub service: ServiceId,
+    pub role: Role,
+    pub method: Method,
+    /// The path on the service, to be put behind the endpoint's own.
+    pub path: Text,
+    pub query: Vec<(String, Part)>,
+    pub headers: Vec<(HeaderName, Part)>,
+    pub forward_headers: Vec<HeaderName>,
+    pub forward_query: ForwardQuery,
+    pub body: Body,
+    /// For all attempts together; `None`: what the route has left.
+    pub timeout: Option<Duration>,
+    /// For one attempt, derived when the file is read.
+    pub attempt_timeout: Duration,
+    pub retry: Retry,
+    pub optional: bool,
+    pub fallback: Vec<Fallback>,
+    pub when: Option<Condition>,
+    /// `when` reads the loop variable, so it is asked for each element.
+    pub when_per_element: bool,
+    /// The calls that must be settled before this one starts.
+    pub needs: Vec<CallId>,
+    /// The calls that wait for this one.
+    pub unblocks: Vec<CallId>,
+    pub for_each: Option<ForEach>,
+    pub pass_status: Vec<u16>,
+    pub success_when: Option<Condition>,
+    pub take: Option<Json>,
+    pub decode: Decode,
+    pub max_body: usize,
+    pub idempotency_key: Option<Text>,
+    /// The bytes may be sent again after an unknown outcome: idempotent by method, key or `safe`.
+    pub repeatable: bool,
+    /// A POST or PATCH without `safe: true`.
+    pub write: bool,
+    /// What is read of the service's body as it came (and, without `take`, of `.body`).
+    pub raw_demand: Demand,
+    /// With `take`: what is read of what `take` gives.
+    pub taken_demand: Option<Demand>,
+}
+
+impl Call {
+    /// What is read of `.body`, whether it came from the service or from a fallback.
+    pub fn body_demand(&self) -> &Demand {
+        self.taken_demand.as_ref().unwrap_or(&self.raw_demand)
+    }
+}
+
+/// When a call starts, and who waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Starts as soon as its needs are met.
+    Normal,
+    /// Starts only when this call's fallback chain comes to it.
+    FallbackOf(CallId),
+    /// Sent after a successful answer.
+    Detached,
+    /// `response: { pass: … }`: starts when all others are settled.
+    Pass,
+}
+
+/// A value in a query, a header or a form.
+#[derive(Clone, Debug)]
+pub enum Part {
+    Constant(String),
+    /// Keeps arrays (each element is one entry); absent leaves the entry out.
+    Choice(Choice),
+    Text(Text),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardQuery {
+    Names(Vec<String>),
+    All,
+}
+
+#[derive(Clone, Debug)]
+pub enum Body {
+    None,
+    Json(Json),
+    Form(Vec<(String, Part)>),
+    Text(Text),
+    /// The client's bytes with their content type.
+    Forward,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Counts the first.
+    pub attempts: u32,
+    pub connect: bool,
+    pub reset: bool,
+    pub timeout: bool,
+    pub statuses: Vec<u16>,
+    /// Before retry n: a random wait in 0..min(first · 2ⁿ⁻¹, last).
+    pub backoff: (Duration, Duration),
+}
+
+#[derive(Debug)]
+pub struct Fallback {
+    pub only_not_sent: bool,
+    pub kind: FallbackKind,
+}
+
+#[derive(Debug)]
+pub enum FallbackKind {
+    Value(Json),
+    Call(CallId),
+}
+
+#[derive(Debug)]
+pub struct ForEach {
+    pub variable: Root,
+    pub source: Choice,
+    pub max_items: usize,
+    pub concurrency: usize,
+    /// In percent, 0 to 100. An optional call has no floor: 0.
+    pub min_ok: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decode {
+    Auto,
+    Json,
+    Text,
+    None,
+}
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: Status,
+    pub headers: Vec<(HeaderName, Part)>,
+    pub body: ResponseBody,
+}
+
+#[derive(Debug)]
+pub enum Status {
+    Constant(u16),
+    Choice(Choice),
+}
+
+#[derive(Debug)]
+pub enum ResponseBody {
+    None,
+    Json(Json),
+    Text(Text),
+    Pass(CallId),
+}
+
+/// What a request must look like before any call is made.
+#[derive(Debug, Default)]
+pub struct Input {
+    pub path: Vec<Parameter>,
+    pub query: Vec<Parameter>,
+    pub headers: Vec<Parameter>,
+    pub cookies: Vec<Parameter>,
+    pub body: Option<InputBody>,
+}
+
+#[derive(Debug)]
+pub struct Parameter {
+    pub name: String,
+    pub kind: ParameterType,
+    pub required: bool,
+    /// JSON bytes.
+    pub default: Option<Box<[u8]>>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    /// JSON bytes of each allowed value.
+    pub allowed: Vec<Box<[u8]>>,
+    /// The I-Regexp (RFC 9485) as written, and compiled to match the whole value.
+    pub pattern: Option<(String, regex::Regex)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterType {
+    Text,
+    Integer,
+    Number,
+    Boolean,
+    Array,
+}
+
+#[derive(Debug)]
+pub struct InputBody {
+    pub required: bool,
+    pub schema: Option<jsonschema::Validator>,
+    /// Bytes; at most `server.limits.body`.
+    pub max: usize,
+}

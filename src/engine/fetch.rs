@@ -1,0 +1,130 @@
+//! The engine's one seam: how a single call is made. `downstream` is the real one; tests script theirs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::Instant;
+
+use crate::engine::code::Code;
+use crate::json;
+use crate::plan::{CallId, Route};
+
+/// Makes one call: layers 3 to 12 of `resilience.md` §1, every retry included.
+///
+/// Both must end by `exchange.deadline`. Dropping the future cancels the call, but for a write that
+/// was already sent, which is left to finish, unread.
+pub trait Fetch: Send + Sync {
+    /// Reads the whole body, checks it by `call.raw_demand`, and judges it by `success_when`.
+    fn fetch(&self, exchange: Exchange) -> impl Future<Output = Fetched> + Send;
+
+    /// For `response: { pass: … }`: ends with the response head; any complete answer is a success.
+    fn open(
+        &self,
+        exchange: Exchange,
+        body: StreamedRequest,
+    ) -> impl Future<Output = Opened> + Send;
+}
+
+/// One call, rendered: owned, so that it may outlive the run (a detached call, a write already sent).
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub route: Arc<Route>,
+    pub call: CallId,
+    /// Path and query as rendered, to be put behind the endpoint's prefix.
+    pub target: String,
+    /// What the route file sets or forwards; the headers we add ourselves are not in it.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The call's clock: its timeout from now, or the end of the route's time, whichever is first.
+    pub deadline: Instant,
+    pub identity: Arc<Identity>,
+}
+
+/// What every call of a run sends beside its own headers.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub request_id: String,
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// The flags of the client's `traceparent`, or 01.
+    pub trace_flags: u8,
+    pub trace_state: Option<String>,
+    pub client_ip: IpAddr,
+    /// The `via` that the client sent, to which ours is added.
+    pub via: Option<String>,
+}
+
+/// A request's body for `open`.
+pub enum StreamedRequest {
+    /// What `exchange.body` holds.
+    Buffered,
+    /// The client's, as it arrives; sent once.
+    Stream(ByteStream),
+}
+
+/// Why a streamed body broke off.
+pub type StreamError = Box<dyn std::error::Error + Send + Sync>;
+pub type ByteStream = UnsyncBoxBody<Bytes, StreamError>;
+
+/// How a call went.
+#[derive(Debug)]
+pub struct Fetched {
+    pub result: Result<Answer, CallError>,
+    /// The requests that left us, transparent replays included.
+    pub attempts: u32,
+}
+
+/// How a passed call's head came.
+pub struct Opened {
+    pub result: Result<Head, CallError>,
+    pub attempts: u32,
+}
+
+/// A success: its body is decoded and checked.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// End-to-end headers only.
+    pub headers: HeaderMap,
+    /// `None` is null (an empty body, or `decode: none`).
+    pub body: Option<json::Body>,
+}
+
+/// The head of a passed answer, and its body as it arrives.
+pub struct Head {
+    pub status: u16,
+    /// End-to-end headers only.
+    pub headers: HeaderMap,
+    pub body: ByteStream,
+}
+
+/// Why a call failed, for the engine to act on.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    pub code: Code,
+    /// The status the service answered with, if it answered.
+    pub status: Option<u16>,
+    /// What is to be handed on to the client as `retry-after`, in seconds (at most 300).
+    pub retry_after: Option<u32>,
+    /// For operators and problem bodies: nothing of a downstream's body or address.
+    pub detail: Option<String>,
+}
+
+impl CallError {
+    pub fn new(code: Code) -> CallError {
+        CallError {
+            code,
+            status: None,
+            retry_after: None,
+            detail: None,
+        }
+    }
+}
+
+/// The time a route keeps back for stitching, and the least that a call is started with.
+pub const STITCH_RESERVE: Duration = Duration::from_millis(20);
+pub const LEAST_TIME: Duration = Duration::from_millis(10);
