@@ -711,3 +711,34 @@ fn a_thousand_routes_are_read_in_no_time() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     println!("{took:?}");
 }
+
+// === the pages of the codes ===
+
+/// The YAML blocks of a page.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_pages_show_what_triggers_a_code_and_what_mends_it() {
+    for code in crate::diagnostic::codes::ALL {
+        if !code.code.starts_with("R01") {
+            continue;
+        }
+        let mut blocks = blocks(code.page);
+        let good = blocks.pop().expect("a page shows how to mend it");
+        let (_folder, reading) = read_text(good);
+        assert_eq!(places(&reading), [""; 0], "{}: {good}", code.code);
+        // No page can show bytes that are no text.
+        let bad = match (blocks.pop(), code.code) {
+            (None, "R0101") => continue,
+            (bad, _) => bad.expect("a page shows what triggers it"),
+        };
+        let (_folder, reading) = read_text(bad);
+        let codes: Vec<&str> = reading.findings.iter().map(|found| found.code).collect();
+        assert_eq!(codes, [code.code], "{bad}");
+    }
+}
