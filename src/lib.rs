@@ -28,6 +28,7 @@ pub mod telemetry;
 
 // surface
 pub mod admin;
+pub mod demo;
 pub mod reload;
 pub mod server;
 
