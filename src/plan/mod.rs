@@ -5,6 +5,7 @@
 //! [`matcher`] for how a request finds its route, [`settings`] for what is not about routes.
 
 pub mod matcher;
+pub mod pattern;
 pub mod settings;
 
 use std::path::PathBuf;
@@ -179,8 +180,8 @@ impl Call {
 pub enum Role {
     /// Starts as soon as its needs are met.
     Normal,
-    /// Starts only when this call's fallback chain comes to it.
-    FallbackOf(CallId),
+    /// Named only in `fallback`s: starts only when a chain comes to it, within its owner.
+    Fallback,
     /// Sent after a successful answer.
     Detached,
     /// `response: { pass: … }`: starts when all others are settled.
