@@ -81,9 +81,11 @@ pub enum Source {
     Results(CallId),
     Errors,
     Degraded,
-    /// A loop variable, by its name: found in the frames, never in the scope.
-    Variable(String),
-    Reply(ReplyPart),
+    /// A loop variable, by its name, with what its list was read from: its value is found in the
+    /// frames, never in the scope.
+    Variable(String, Root),
+    /// `$.reply` in `success_when` and `take`: the parts `Whole`, `Body`, `Status` and `Headers`.
+    Reply(CallPart),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,14 +115,6 @@ pub enum CallPart {
     Error,
     ErrorCode,
     ErrorStatus,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ReplyPart {
-    Whole,
-    Body(Slot),
-    Status,
-    Headers(Option<HeaderName>),
 }
 
 /// One downstream request of a route.
