@@ -107,5 +107,7 @@ pub fn proxy_status(route: &Route, entries: &[Entry]) -> Option<HeaderValue> {
         member
     });
     let text = Vec::from_iter(members).join(", ");
-    HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty())
+    HeaderValue::from_str(&text)
+        .ok()
+        .filter(|value| !value.is_empty())
 }

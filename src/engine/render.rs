@@ -73,13 +73,13 @@ fn push_query(
     for (name, value) in &context.accepted.request.query {
         if is_forwarded(name) {
             separate(target, path);
-            template::push_query(target, name, value);
+            template::escape::push_query(target, name, value);
         }
     }
     for (name, part) in &call.query {
         each_text(part, env, |text| {
             separate(target, path);
-            template::push_query(target, name, text);
+            template::escape::push_query(target, name, text);
             Ok(())
         })?;
     }
@@ -134,7 +134,7 @@ fn body(
                     if !out.is_empty() {
                         out.push('&');
                     }
-                    template::push_form(&mut out, name, text);
+                    template::escape::push_form(&mut out, name, text);
                     Ok(())
                 })?;
             }
@@ -200,7 +200,8 @@ fn scalar<'a>(value: Value<'a>, choice: &Choice) -> Result<std::borrow::Cow<'a, 
             kind: FailureKind::Missing,
             path: choice.text(),
             root: choice.queries.first().map(|query| query.root()),
-            message: "it is an object or a list, where a text, number or boolean is needed".to_owned(),
+            message: "it is an object or a list, where a text, number or boolean is needed"
+                .to_owned(),
         }),
         _ => Ok(String::from_utf8_lossy(value.bytes())),
     }

@@ -18,7 +18,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::engine::code::Code;
 use crate::engine::context::{Context, Settled, WithReply};
 use crate::engine::errors::Entry;
-use crate::engine::fetch::{Answer, CallError, Exchange, Fetch, Fetched, LEAST_TIME, STITCH_RESERVE};
+use crate::engine::fetch::{
+    Answer, CallError, Exchange, Fetch, Fetched, LEAST_TIME, STITCH_RESERVE,
+};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::reply::Reply;
 use crate::engine::request::Accepted;
@@ -248,7 +250,10 @@ impl<'r> Run<'r> {
             .render(&self.context.env(None), &mut bytes)
             .map_err(|failure| self.call_error(failure))?;
         if !is_present {
-            return Ok(List { bytes, ranges: Vec::new() });
+            return Ok(List {
+                bytes,
+                ranges: Vec::new(),
+            });
         }
         let value = Value::trusted(&bytes);
         if value.kind() != Kind::Array {
@@ -291,7 +296,11 @@ impl<'r> Run<'r> {
         }
         match self.exchange(id, id, item) {
             Ok(exchange) => {
-                let ticket = Ticket { call: id, item, fallback: None };
+                let ticket = Ticket {
+                    call: id,
+                    item,
+                    fallback: None,
+                };
                 self.launch(ticket, Stage::Asking, exchange);
             }
             Err(error) => self.fail_item(id, item, error),
@@ -318,7 +327,11 @@ impl<'r> Run<'r> {
 
     /// A call has answered or failed, all its attempts included.
     fn land(&mut self, ticket: Ticket, fetched: Fetched) {
-        let Ticket { call: id, item, fallback } = ticket;
+        let Ticket {
+            call: id,
+            item,
+            fallback,
+        } = ticket;
         match fallback {
             None => {
                 let running = self.running(id);
@@ -367,9 +380,15 @@ impl<'r> Run<'r> {
             return Ok(answer);
         };
         let reply = Outcome::live(answer);
-        let scope = WithReply { context: &self.context, reply: &reply };
+        let scope = WithReply {
+            context: &self.context,
+            reply: &reply,
+        };
         let frame = self.frame(owner, item);
-        let env = Env { scope: &scope, frame: frame.as_ref() };
+        let env = Env {
+            scope: &scope,
+            frame: frame.as_ref(),
+        };
         let mut out = Vec::new();
         let is_present = take
             .render(&env, &mut out)
@@ -404,7 +423,9 @@ impl<'r> Run<'r> {
     /// The call itself has failed: a final answer by `pass_status`, or its chain is asked.
     fn fail_item(&mut self, id: CallId, item: usize, error: CallError) {
         let call = &self.route.calls[id.0];
-        let passed = error.status.filter(|status| call.pass_status.contains(status));
+        let passed = error
+            .status
+            .filter(|status| call.pass_status.contains(status));
         self.running(id).items[item].error = Some(error.clone());
         match passed {
             Some(status) => {
@@ -443,7 +464,11 @@ impl<'r> Run<'r> {
                     }
                     match self.exchange(id, *called, item) {
                         Ok(exchange) => {
-                            let ticket = Ticket { call: id, item, fallback: Some(place) };
+                            let ticket = Ticket {
+                                call: id,
+                                item,
+                                fallback: Some(place),
+                            };
                             return self.launch(ticket, Stage::AskingFallback(place), exchange);
                         }
                         Err(error) => self.add_fallback_entry(id, *called, item, &error, 0),
@@ -531,8 +556,11 @@ impl<'r> Run<'r> {
             self.progress[id.0] = Progress::Settled(facts);
         }
         let call = Some(self.route.calls[id.0].name.as_str());
-        self.failure
-            .get_or_insert(RouteFailure { call, error, status });
+        self.failure.get_or_insert(RouteFailure {
+            call,
+            error,
+            status,
+        });
     }
 
     fn finish_item(&mut self, id: CallId, item: usize, outcome: Outcome) {
@@ -619,7 +647,8 @@ impl<'r> Run<'r> {
                 Stage::Asking => self.fail_item(id, item, CallError::new(Code::Timeout)),
                 Stage::Parked(place) => self.walk_chain(id, item, place + 1),
                 Stage::AskingFallback(place) => {
-                    if let FallbackKind::Call(called) = self.route.calls[id.0].fallback[place].kind {
+                    if let FallbackKind::Call(called) = self.route.calls[id.0].fallback[place].kind
+                    {
                         let error = CallError::new(Code::Timeout);
                         self.add_fallback_entry(id, called, item, &error, 1);
                     }
@@ -643,7 +672,9 @@ impl<'r> Run<'r> {
             code: error.code,
             status: error.status,
             attempts: state.attempts,
-            elapsed: state.started.map_or(Duration::ZERO, |started| started.elapsed()),
+            elapsed: state
+                .started
+                .map_or(Duration::ZERO, |started| started.elapsed()),
             fallback,
         });
     }
@@ -675,7 +706,10 @@ impl<'r> Run<'r> {
 
     fn error_of(&mut self, id: CallId, item: usize) -> CallError {
         let state = &self.running(id).items[item];
-        state.error.clone().expect("a chain is walked after a failure")
+        state
+            .error
+            .clone()
+            .expect("a chain is walked after a failure")
     }
 
     fn running(&mut self, id: CallId) -> &mut Running {
@@ -790,7 +824,10 @@ impl Running {
             attempts: self.attempts,
             started: self.started,
             elapsed: self.started.elapsed(),
-            items: self.list.as_ref().map(|list| (list.ranges.len(), self.failed)),
+            items: self
+                .list
+                .as_ref()
+                .map(|list| (list.ranges.len(), self.failed)),
         }
     }
 }

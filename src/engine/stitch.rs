@@ -5,15 +5,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::engine::code::Code;
+use crate::engine::context::Settled;
 use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{ByteStream, CallError, Fetch, Head, LEAST_TIME, StreamedRequest};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record::{self, CallRecord, Record};
+use crate::engine::render;
 use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::RequestBody;
-use crate::engine::run::{Facts, Progress, Run, RouteFailure, call_error, client_status};
-use crate::engine::context::Settled;
-use crate::engine::render;
+use crate::engine::run::{Facts, Progress, RouteFailure, Run, call_error, client_status};
 use crate::json::write_text;
 use crate::plan::{CallId, Part, ResponseBody, Role, Status};
 use crate::template::FailureKind;
@@ -83,7 +83,11 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
             let status = client_status(&error);
             {
                 let call = Some(run.route.calls[call.0].name.as_str());
-                run.fail(RouteFailure { call, error, status })
+                run.fail(RouteFailure {
+                    call,
+                    error,
+                    status,
+                })
             }
         }
     }
@@ -190,7 +194,10 @@ impl<'r> Run<'r> {
         let rendered = choice.render(&self.context.env(None), &mut out);
         rendered.map_err(|failure| self.response_failure(failure))?;
         let digits = std::str::from_utf8(&out).unwrap_or_default();
-        let status = digits.parse().ok().filter(|status| (200..600).contains(status));
+        let status = digits
+            .parse()
+            .ok()
+            .filter(|status| (200..600).contains(status));
         status.ok_or_else(|| {
             self.response_failure(crate::template::Failure {
                 kind: FailureKind::Missing,
@@ -228,7 +235,11 @@ impl<'r> Run<'r> {
             Code::BadValue => client_status(&error),
             _ => 502,
         };
-        RouteFailure { call, error, status }
+        RouteFailure {
+            call,
+            error,
+            status,
+        }
     }
 
     fn answer_passed(mut self, call: CallId, head: Head) -> Reply {
@@ -318,7 +329,10 @@ impl<'r> Run<'r> {
         let sendable = detached.filter(|(_, call)| {
             let mut needs = call.needs.iter();
             needs.all(|need| !self.has_failed(*need))
-                && call.when.as_ref().is_none_or(|when| when.holds(&self.context.env(None)))
+                && call
+                    .when
+                    .as_ref()
+                    .is_none_or(|when| when.holds(&self.context.env(None)))
         });
         sendable
             .filter_map(|(place, _)| {
