@@ -121,6 +121,8 @@ impl Names {
             }
             None if failed_just_now => Advice::Answer(Err(Code::DnsFailure)),
             good => {
+                // A lookup that was dropped with its runtime left a closed channel behind.
+                entry.running.take_if(|over| over.has_changed().is_err());
                 let running = entry
                     .running
                     .get_or_insert_with(|| self.start(host.to_owned()))
