@@ -2,8 +2,16 @@
 //!
 //! Everything that examines files returns [`Diagnostic`]s; how they look is decided in
 //! [`render`]. A finding quotes the source text only, so what `${…}` was filled with is never shown.
+//! Every code stands in [`codes`] and has a page there.
+
+pub mod codes;
+pub mod render;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
+
+use memchr::{memchr_iter, memrchr};
 
 /// A file that was read, by its number in [`Files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +37,57 @@ pub struct File {
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     pub files: Vec<File>,
+}
+
+/// A place as people count: lines and columns from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Files {
+    pub fn add(&mut self, name: String, path: PathBuf, text: String) -> FileId {
+        let id = u32::try_from(self.files.len()).expect("fewer files than 2^32 were read");
+        self.files.push(File { name, path, text });
+        FileId(id)
+    }
+
+    pub fn get(&self, id: FileId) -> &File {
+        &self.files[id.0 as usize]
+    }
+
+    /// What stands at `span` in its file.
+    pub fn text(&self, span: Span) -> &str {
+        let text = &self.get(span.file).text;
+        let start = boundary(text, span.start as usize);
+        let end = boundary(text, span.end as usize).max(start);
+        &text[start..end]
+    }
+
+    /// Where `span` begins and where it ends (exclusive).
+    pub fn place(&self, span: Span) -> (Position, Position) {
+        (
+            self.position(span.file, span.start),
+            self.position(span.file, span.end.max(span.start)),
+        )
+    }
+
+    pub fn position(&self, id: FileId, offset: u32) -> Position {
+        let text = &self.get(id).text;
+        let offset = boundary(text, offset as usize);
+        let before = &text[..offset];
+        let line_start = memrchr(b'\n', before.as_bytes()).map_or(0, |newline| newline + 1);
+        Position {
+            line: memchr_iter(b'\n', before.as_bytes()).count() + 1,
+            column: text[line_start..offset].chars().count() + 1,
+        }
+    }
+}
+
+/// The last character boundary of `text` that is not after `offset`.
+fn boundary(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,10 +152,62 @@ impl Diagnostic {
     }
 }
 
+/// In the order they are shown: by file name, place and code, each finding once.
+pub fn arrange(mut diagnostics: Vec<Diagnostic>, files: &Files) -> Vec<Diagnostic> {
+    diagnostics.sort_by(|a, b| order(a, files).cmp(&order(b, files)));
+    diagnostics.dedup();
+    diagnostics
+}
+
+fn order<'a>(
+    diagnostic: &'a Diagnostic,
+    files: &'a Files,
+) -> (&'a str, u32, &'static str, u32, &'a str) {
+    let span = diagnostic.span;
+    let name = &files.get(span.file).name;
+    (
+        name,
+        span.start,
+        diagnostic.code,
+        span.end,
+        &diagnostic.message,
+    )
+}
+
 /// The nearest of `candidates` to what was written, if one is near enough to be meant.
 pub fn nearest<'c>(
-    _written: &str,
-    _candidates: impl IntoIterator<Item = &'c str>,
+    written: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    unimplemented!()
+    let folded = fold(written);
+    let limit = match folded.chars().count() {
+        0..=1 => 0,
+        2..=4 => 1,
+        5..=8 => 2,
+        _ => 3,
+    };
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&folded, &fold(candidate)),
+                candidate,
+            )
+        })
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Without what is easily mixed up: case, and `-` for `_`.
+fn fold(name: &str) -> String {
+    name.to_lowercase().replace('_', "-")
+}
+
+/// `did you mean …?`, where something is near.
+pub fn did_you_mean<'c>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<String> {
+    nearest(written, candidates).map(|near| format!("did you mean `{near}`?"))
 }
