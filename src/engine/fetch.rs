@@ -112,6 +112,8 @@ pub struct CallError {
     pub retry_after: Option<u32>,
     /// For operators and problem bodies: nothing of a downstream's body or address.
     pub detail: Option<String>,
+    /// The client sent what was at fault (only `missing_value` and `bad_value`).
+    pub is_of_client: bool,
 }
 
 impl CallError {
@@ -121,6 +123,7 @@ impl CallError {
             status: None,
             retry_after: None,
             detail: None,
+            is_of_client: false,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::engine::code::Code;
+use crate::engine::errors::Entry;
 use crate::plan::{CallId, Route};
 
 /// One execution of a plan, finished.
@@ -21,6 +22,8 @@ pub struct Record {
     pub degraded: Option<String>,
     /// Why the request failed, if it did.
     pub failure: Option<Code>,
+    /// The entries of `errors`: one for each failed call, and for each failed element of one.
+    pub errors: Vec<Entry>,
 }
 
 #[derive(Clone, Debug)]

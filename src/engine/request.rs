@@ -1,7 +1,7 @@
 //! What the client asked, as the server hands it to a run.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -34,8 +34,9 @@ pub struct Request {
 pub enum RequestBody {
     /// Read to its end, its framing checked.
     Read(Bytes),
-    /// Left on the socket for `Route::streams_request`.
-    Stream(ByteStream),
+    /// Left on the socket for `Route::streams_request`. The lock is never waited for: it only lets
+    /// the request be shared while its body is still to come.
+    Stream(Mutex<Option<ByteStream>>),
 }
 
 /// A request that fits the route's input, with its typed values. Made by [`crate::engine::input::accept`].

@@ -1,6 +1,14 @@
 //! Which route a request is for: by host, then segment by segment on the path as sent.
+//!
+//! Case and a final `/` count. A literal goes before `{name}`, that before `{name...}`; a route with a
+//! host before one without. Among the patterns that fit a path the first that has the method wins,
+//! so `POST /a/{x}` is found beside `GET /a/b`.
+
+use std::collections::{BTreeSet, HashMap};
 
 use http::Method;
+
+use crate::plan::pattern::{Pattern, Segment};
 
 /// What a request's method, host and path come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,18 +24,297 @@ pub enum Match {
     MethodNotAllowed { allow: String },
     /// 404.
     NotFound,
-    /// A segment's percent-encoding is not UTF-8 or broken: 400.
+    /// A parameter's percent-encoding is broken or not UTF-8, or a rest parameter has a `%2F`, which
+    /// would split where the client did not: 400.
     BadPath,
 }
 
 #[derive(Debug, Default)]
 pub struct Matcher {
-    _todo: (),
+    hosts: HashMap<String, Branch>,
+    any_host: Branch,
+}
+
+/// The patterns that share what was matched so far.
+#[derive(Debug, Default)]
+struct Branch {
+    literals: HashMap<String, Branch>,
+    parameter: Option<Box<Branch>>,
+    rest: Methods,
+    ends: Methods,
+}
+
+type Methods = HashMap<Method, usize>;
+
+/// A pattern that fits, with its parameters as sent.
+struct Found<'m, 'p> {
+    methods: &'m Methods,
+    parameters: Vec<&'p str>,
+    has_rest: bool,
 }
 
 impl Matcher {
+    /// Adds a route. `Err` is the index of the route of the same method, host and shape.
+    pub fn insert(
+        &mut self,
+        method: &Method,
+        host: Option<&str>,
+        pattern: &Pattern,
+        index: usize,
+    ) -> Result<(), usize> {
+        let mut branch = match host {
+            Some(host) => self.hosts.entry(host.to_owned()).or_default(),
+            None => &mut self.any_host,
+        };
+        for segment in &pattern.segments {
+            branch = match segment {
+                Segment::Literal(text) => branch.literals.entry(text.clone()).or_default(),
+                Segment::Parameter(_) => branch.parameter.get_or_insert_default(),
+                Segment::Rest(_) => return claim(&mut branch.rest, method, index),
+            };
+        }
+        claim(&mut branch.ends, method, index)
+    }
+
     /// `host` without a port, lower case; `path` as sent, without the query.
-    pub fn find(&self, _method: &Method, _host: &str, _path: &str) -> Match {
-        unimplemented!()
+    pub fn find(&self, method: &Method, host: &str, path: &str) -> Match {
+        let Some(path) = path.strip_prefix('/') else {
+            return Match::NotFound;
+        };
+        let mut found = Vec::new();
+        if let Some(branch) = self.hosts.get(host) {
+            branch.collect(Some(path), &mut Vec::new(), &mut found);
+        }
+        self.any_host
+            .collect(Some(path), &mut Vec::new(), &mut found);
+        choose(method, &found)
+    }
+}
+
+impl Branch {
+    /// Appends what fits `remaining` (`None`: the path has ended), best first. Each branch is visited
+    /// at most once, so a request costs no more than the table has branches.
+    fn collect<'m, 'p>(
+        &'m self,
+        remaining: Option<&'p str>,
+        parameters: &mut Vec<&'p str>,
+        found: &mut Vec<Found<'m, 'p>>,
+    ) {
+        let Some(remaining) = remaining else {
+            if !self.ends.is_empty() {
+                found.push(Found {
+                    methods: &self.ends,
+                    parameters: parameters.clone(),
+                    has_rest: false,
+                });
+            }
+            return;
+        };
+        let (first, others) = match remaining.split_once('/') {
+            Some((first, others)) => (first, Some(others)),
+            None => (remaining, None),
+        };
+        if let Some(branch) = self.literals.get(first) {
+            branch.collect(others, parameters, found);
+        }
+        if let Some(branch) = &self.parameter
+            && !first.is_empty()
+        {
+            parameters.push(first);
+            branch.collect(others, parameters, found);
+            parameters.pop();
+        }
+        if !self.rest.is_empty() && !remaining.is_empty() {
+            let mut parameters = parameters.clone();
+            parameters.push(remaining);
+            found.push(Found {
+                methods: &self.rest,
+                parameters,
+                has_rest: true,
+            });
+        }
+    }
+}
+
+fn claim(methods: &mut Methods, method: &Method, index: usize) -> Result<(), usize> {
+    match methods.get(method) {
+        Some(&other) => Err(other),
+        None => {
+            methods.insert(method.clone(), index);
+            Ok(())
+        }
+    }
+}
+
+fn choose(method: &Method, found: &[Found<'_, '_>]) -> Match {
+    let taken = found
+        .iter()
+        .find_map(|found| Some((found, index_for(found.methods, method)?)));
+    match taken {
+        Some((found, index)) => match decode_all(found) {
+            Some(parameters) => Match::Route { index, parameters },
+            None => Match::BadPath,
+        },
+        None if found.is_empty() => Match::NotFound,
+        None if *method == Method::OPTIONS => Match::Options {
+            allow: allowed(found),
+        },
+        None => Match::MethodNotAllowed {
+            allow: allowed(found),
+        },
+    }
+}
+
+fn index_for(methods: &Methods, method: &Method) -> Option<usize> {
+    let index = methods.get(method);
+    let fallback = || (*method == Method::HEAD).then(|| methods.get(&Method::GET))?;
+    index.or_else(fallback).copied()
+}
+
+/// Every method that is answered, HEAD and OPTIONS included.
+fn allowed(found: &[Found<'_, '_>]) -> String {
+    let mut names: BTreeSet<&str> = BTreeSet::from(["OPTIONS"]);
+    for found in found {
+        for method in found.methods.keys() {
+            names.insert(method.as_str());
+            if *method == Method::GET {
+                names.insert("HEAD");
+            }
+        }
+    }
+    Vec::from_iter(names).join(", ")
+}
+
+fn decode_all(found: &Found<'_, '_>) -> Option<Vec<String>> {
+    let last = found.parameters.len().checked_sub(1);
+    let decode = |(place, text): (usize, &&str)| {
+        let is_rest = found.has_rest && Some(place) == last;
+        if is_rest && text.to_ascii_lowercase().contains("%2f") {
+            return None;
+        }
+        percent_decode(text)
+    };
+    found.parameters.iter().enumerate().map(decode).collect()
+}
+
+/// Decodes `%XX` once. `None` for a broken escape or what is not UTF-8.
+pub fn percent_decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let high = char::from(rest.next()?).to_digit(16)?;
+        let low = char::from(rest.next()?).to_digit(16)?;
+        bytes.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &[(&str, Option<&str>, &str)] = &[
+        ("GET", None, "/"),
+        ("GET", None, "/a/b"),
+        ("POST", None, "/a/{x}"),
+        ("GET", None, "/a/{x}"),
+        ("GET", None, "/a/{x}/c"),
+        ("GET", None, "/files/{path...}"),
+        ("GET", None, "/files/{name}"),
+        ("GET", None, "/slash/"),
+        ("GET", Some("shop.example.com"), "/a/{y}"),
+        ("OPTIONS", None, "/own"),
+        ("GET", None, "/own"),
+    ];
+
+    fn matcher() -> Matcher {
+        let mut matcher = Matcher::default();
+        for (index, (method, host, pattern)) in ROUTES.iter().enumerate() {
+            let pattern = Pattern::parse(pattern).unwrap();
+            let method = method.parse().unwrap();
+            assert_eq!(matcher.insert(&method, *host, &pattern, index), Ok(()));
+        }
+        matcher
+    }
+
+    fn check(method: &str, host: &str, path: &str, expected: &str) {
+        let matched = matcher().find(&method.parse().unwrap(), host, path);
+        let shown = match matched {
+            Match::Route { index, parameters } => {
+                let (method, host, pattern) = ROUTES[index];
+                format!("{method} {}{pattern} {parameters:?}", host.unwrap_or(""))
+            }
+            Match::Options { allow } => format!("options {allow}"),
+            Match::MethodNotAllowed { allow } => format!("405 {allow}"),
+            Match::NotFound => "404".to_owned(),
+            Match::BadPath => "400".to_owned(),
+        };
+        assert_eq!(shown, expected, "{method} {host} {path}");
+    }
+
+    #[test]
+    fn a_request_finds_its_route() {
+        for (method, path, expected) in [
+            ("GET", "/", "GET / []"),
+            ("GET", "/a/b", "GET /a/b []"),
+            ("HEAD", "/a/b", "GET /a/b []"),
+            ("POST", "/a/b", "POST /a/{x} [\"b\"]"),
+            ("GET", "/a/B", "GET /a/{x} [\"B\"]"),
+            ("GET", "/A/b", "404"),
+            ("GET", "/a/b/", "404"),
+            ("GET", "/a/b/c", "GET /a/{x}/c [\"b\"]"),
+            ("GET", "/a/", "404"),
+            ("GET", "/a//c", "404"),
+            ("GET", "/a/x%2Fy", "GET /a/{x} [\"x/y\"]"),
+            ("GET", "/a/%C3%A9", "GET /a/{x} [\"é\"]"),
+            ("GET", "/a/%252e", "GET /a/{x} [\"%2e\"]"),
+            ("GET", "/a/%FF", "400"),
+            ("GET", "/a/%4", "400"),
+            ("GET", "/a/%zz", "400"),
+            ("GET", "/slash/", "GET /slash/ []"),
+            ("GET", "/slash", "404"),
+            ("GET", "/files/x", "GET /files/{name} [\"x\"]"),
+            ("GET", "/files/x/y", "GET /files/{path...} [\"x/y\"]"),
+            ("GET", "/files/x/y/", "GET /files/{path...} [\"x/y/\"]"),
+            ("GET", "/files/x%2Fy/z", "400"),
+            ("GET", "/files/", "404"),
+            ("DELETE", "/a/b", "405 GET, HEAD, OPTIONS, POST"),
+            ("OPTIONS", "/a/b", "options GET, HEAD, OPTIONS, POST"),
+            ("OPTIONS", "/own", "OPTIONS /own []"),
+            ("OPTIONS", "/nothing", "404"),
+            ("GET", "*", "404"),
+        ] {
+            check(method, "other.example.com", path, expected);
+        }
+    }
+
+    #[test]
+    fn a_route_with_a_host_goes_first() {
+        check(
+            "GET",
+            "shop.example.com",
+            "/a/q",
+            "GET shop.example.com/a/{y} [\"q\"]",
+        );
+        check("GET", "shop.example.com", "/a/b/c", "GET /a/{x}/c [\"b\"]");
+        check("POST", "shop.example.com", "/a/q", "POST /a/{x} [\"q\"]");
+    }
+
+    #[test]
+    fn the_same_shape_twice_is_refused() {
+        let mut matcher = matcher();
+        let pattern = Pattern::parse("/a/{other}").unwrap();
+        assert_eq!(matcher.insert(&Method::GET, None, &pattern, 99), Err(3));
+        assert_eq!(
+            matcher.insert(&Method::GET, Some("else.example.com"), &pattern, 99),
+            Ok(())
+        );
     }
 }

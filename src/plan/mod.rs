@@ -5,6 +5,7 @@
 //! [`matcher`] for how a request finds its route, [`settings`] for what is not about routes.
 
 pub mod matcher;
+pub mod pattern;
 pub mod settings;
 
 use std::path::PathBuf;
@@ -80,9 +81,11 @@ pub enum Source {
     Results(CallId),
     Errors,
     Degraded,
-    /// A loop variable, by its name: found in the frames, never in the scope.
-    Variable(String),
-    Reply(ReplyPart),
+    /// A loop variable, by its name, with what its list was read from: its value is found in the
+    /// frames, never in the scope.
+    Variable(String, Root),
+    /// `$.reply` in `success_when` and `take`: the parts `Whole`, `Body`, `Status` and `Headers`.
+    Reply(CallPart),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -112,14 +115,6 @@ pub enum CallPart {
     Error,
     ErrorCode,
     ErrorStatus,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ReplyPart {
-    Whole,
-    Body(Slot),
-    Status,
-    Headers(Option<HeaderName>),
 }
 
 /// One downstream request of a route.
@@ -179,8 +174,8 @@ impl Call {
 pub enum Role {
     /// Starts as soon as its needs are met.
     Normal,
-    /// Starts only when this call's fallback chain comes to it.
-    FallbackOf(CallId),
+    /// Named only in `fallback`s: starts only when a chain comes to it, within its owner.
+    Fallback,
     /// Sent after a successful answer.
     Detached,
     /// `response: { pass: … }`: starts when all others are settled.

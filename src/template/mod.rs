@@ -125,3 +125,16 @@ impl Json {
         unimplemented!()
     }
 }
+
+impl Choice {
+    pub fn render(&self, _env: &Env<'_>, _out: &mut Vec<u8>) -> Result<bool, Failure> {
+        unimplemented!()
+    }
+    pub fn text(&self) -> String {
+        unimplemented!()
+    }
+}
+pub mod escape {
+    pub fn push_query(_out: &mut String, _key: &str, _value: &str) {}
+    pub fn push_form(_out: &mut String, _key: &str, _value: &str) {}
+}

@@ -1,0 +1,422 @@
+//! Writes the reply of a run that has ended: the stitched answer, a passed one, or a problem.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::time::{Instant, timeout_at};
+
+use crate::engine::code::Code;
+use crate::engine::context::Settled;
+use crate::engine::errors::{self, Entry};
+use crate::engine::fetch::{ByteStream, CallError, Fetch, Head, LEAST_TIME, StreamedRequest};
+use crate::engine::outcome::{Origin, Outcome};
+use crate::engine::record::{self, CallRecord, Record};
+use crate::engine::render;
+use crate::engine::reply::{Problem, Reply, ReplyBody};
+use crate::engine::request::RequestBody;
+use crate::engine::run::{Facts, Progress, RouteFailure, Run, call_error, client_status};
+use crate::json::write_text;
+use crate::plan::{CallId, Part, ResponseBody, Role, Status};
+use crate::template::FailureKind;
+
+const DEGRADED: HeaderName = HeaderName::from_static("x-anabranch-degraded");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Ends a run whose calls are all settled, or whose route has failed.
+pub async fn reply<F: Fetch>(mut run: Run<'_>, fetch: &F) -> Reply {
+    run.write_errors();
+    if run.failure.is_none()
+        && let ResponseBody::Pass(call) = run.route.response.body
+    {
+        return pass(run, call, fetch).await;
+    }
+    match run.failure.take() {
+        Some(failure) => run.fail(failure),
+        None => match run.stitch() {
+            Ok(answer) => run.answer(answer),
+            Err(failure) => run.fail(failure),
+        },
+    }
+}
+
+/// The stitched answer before it is sent.
+struct Stitched {
+    status: u16,
+    headers: HeaderMap,
+    body: ReplyBody,
+}
+
+/// Streams one call's answer; it starts when all others are settled.
+async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
+    let started = Instant::now();
+    let opened = open(&run, call, fetch).await;
+    let (result, attempts) = opened;
+    let code = result.as_ref().err().map(|error| error.code);
+    let status = match &result {
+        Ok(head) => Some(head.status),
+        Err(error) => error.status,
+    };
+    run.progress[call.0] = Progress::Settled(Facts {
+        outcome: match code {
+            None => record::Outcome::Live,
+            Some(_) => record::Outcome::Failed,
+        },
+        code,
+        status,
+        attempts,
+        started,
+        elapsed: started.elapsed(),
+        items: None,
+    });
+    match result {
+        Ok(head) => run.answer_passed(call, head),
+        Err(error) => {
+            run.entries.push(Entry {
+                call,
+                item: None,
+                code: error.code,
+                status: error.status,
+                attempts,
+                elapsed: started.elapsed(),
+                fallback: None,
+            });
+            run.write_errors();
+            let status = client_status(&error);
+            {
+                let call = Some(run.route.calls[call.0].name.as_str());
+                run.fail(RouteFailure {
+                    call,
+                    error,
+                    status,
+                })
+            }
+        }
+    }
+}
+
+async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> (Result<Head, CallError>, u32) {
+    let now = Instant::now();
+    if run.end.saturating_duration_since(now) < LEAST_TIME {
+        return (Err(CallError::new(Code::DeadlineExhausted)), 0);
+    }
+    let timeout = run.route.calls[call.0].timeout;
+    let deadline = timeout.map_or(run.end, |timeout| run.end.min(now + timeout));
+    let exchange = match render::exchange(run.route, call, &run.context, None, deadline) {
+        Ok(exchange) => exchange,
+        Err(failure) => return (Err(run.call_error(failure)), 0),
+    };
+    let body = streamed(run).map_or(StreamedRequest::Buffered, StreamedRequest::Stream);
+    match timeout_at(run.end, fetch.open(exchange, body)).await {
+        Ok(opened) => (opened.result, opened.attempts),
+        Err(_) => (Err(CallError::new(Code::Timeout)), 1),
+    }
+}
+
+fn streamed(run: &Run<'_>) -> Option<ByteStream> {
+    match &run.context.accepted.request.body {
+        RequestBody::Read(_) => None,
+        RequestBody::Stream(stream) => stream.lock().ok()?.take(),
+    }
+}
+
+impl<'r> Run<'r> {
+    /// Makes `errors` and `degraded` readable.
+    fn write_errors(&mut self) {
+        if self.failure.is_some() {
+            self.add_never_started();
+        }
+        self.context.errors = errors::write(self.route, &mut self.entries);
+        self.context.degraded = errors::degraded(&self.context).map(|text| {
+            let mut out = Vec::new();
+            write_text(&mut out, &text);
+            out
+        });
+    }
+
+    /// A call that never started because a required one had failed is in `errors` too.
+    fn add_never_started(&mut self) {
+        let calls = self.route.calls.iter().zip(&self.progress).enumerate();
+        let never = calls.filter(|(_, (call, progress))| match call.role {
+            Role::Normal => matches!(progress, Progress::Waiting(_)),
+            Role::Pass => matches!(progress, Progress::Apart),
+            Role::Fallback | Role::Detached => false,
+        });
+        self.entries.extend(never.map(|(place, _)| Entry {
+            call: CallId(place),
+            item: None,
+            code: Code::DependencyFailed,
+            status: None,
+            attempts: 0,
+            elapsed: std::time::Duration::ZERO,
+            fallback: None,
+        }));
+    }
+
+    fn stitch(&self) -> Result<Stitched, RouteFailure<'r>> {
+        let response = &self.route.response;
+        let status = self.status()?;
+        let mut headers = self.response_headers()?;
+        let env = self.context.env(None);
+        let (content_type, bytes) = match &response.body {
+            ResponseBody::None | ResponseBody::Pass(_) => (None, Bytes::new()),
+            ResponseBody::Json(json) => {
+                let mut out = Vec::with_capacity(1024);
+                let rendered = json.render(&env, &mut out);
+                if !rendered.map_err(|failure| self.response_failure(failure))? {
+                    out.extend_from_slice(b"null");
+                }
+                (Some("application/json"), Bytes::from(out))
+            }
+            ResponseBody::Text(text) => {
+                let mut out = String::new();
+                let rendered = text.render(&env, &mut out);
+                rendered.map_err(|failure| self.response_failure(failure))?;
+                (Some("text/plain; charset=utf-8"), Bytes::from(out))
+            }
+        };
+        if let Some(content_type) = content_type {
+            headers
+                .entry(header::CONTENT_TYPE)
+                .or_insert(HeaderValue::from_static(content_type));
+        }
+        Ok(Stitched {
+            status,
+            headers,
+            body: ReplyBody::Bytes(bytes),
+        })
+    }
+
+    fn status(&self) -> Result<u16, RouteFailure<'r>> {
+        let choice = match &self.route.response.status {
+            Status::Constant(status) => return Ok(*status),
+            Status::Choice(choice) => choice,
+        };
+        let mut out = Vec::new();
+        let rendered = choice.render(&self.context.env(None), &mut out);
+        rendered.map_err(|failure| self.response_failure(failure))?;
+        let digits = std::str::from_utf8(&out).unwrap_or_default();
+        let status = digits
+            .parse()
+            .ok()
+            .filter(|status| (200..600).contains(status));
+        status.ok_or_else(|| {
+            self.response_failure(crate::template::Failure {
+                kind: FailureKind::Missing,
+                path: choice.text(),
+                root: choice.queries.first().map(|query| query.root()),
+                message: "it is no status from 200 to 599".to_owned(),
+            })
+        })
+    }
+
+    /// An absent value leaves its header out, an array repeats it.
+    fn response_headers(&self) -> Result<HeaderMap, RouteFailure<'r>> {
+        let mut headers = HeaderMap::new();
+        let env = self.context.env(None);
+        for (name, part) in &self.route.response.headers {
+            let given = render::each_text(part, &env, |text| {
+                headers.append(name, render::header_value(text, name.as_str())?);
+                Ok(())
+            });
+            match given {
+                Ok(()) => {}
+                Err(failure)
+                    if failure.kind == FailureKind::Missing && matches!(part, Part::Text(_)) => {}
+                Err(failure) => return Err(self.response_failure(failure)),
+            }
+        }
+        Ok(headers)
+    }
+
+    /// A template of `response` that fails is 502 with the path in `detail` (the operator's text).
+    fn response_failure(&self, failure: crate::template::Failure) -> RouteFailure<'r> {
+        let call = self.context.call_of(failure.root);
+        let error = call_error(&self.context, failure);
+        let status = match error.code {
+            Code::BadValue => client_status(&error),
+            _ => 502,
+        };
+        RouteFailure {
+            call,
+            error,
+            status,
+        }
+    }
+
+    fn answer_passed(mut self, call: CallId, head: Head) -> Reply {
+        let answer = crate::engine::fetch::Answer {
+            status: head.status,
+            headers: head.headers.clone(),
+            body: None,
+        };
+        self.context.settled[call.0] = Some(Settled::One(Outcome::live(answer)));
+        let mut headers = head.headers;
+        match self.response_headers() {
+            Err(failure) => self.fail(failure),
+            Ok(set) => {
+                for name in set.keys() {
+                    headers.remove(name);
+                }
+                headers.extend(set);
+                self.answer(Stitched {
+                    status: head.status,
+                    headers,
+                    body: ReplyBody::Stream(head.body),
+                })
+            }
+        }
+    }
+
+    fn answer(self, mut stitched: Stitched) -> Reply {
+        let degraded = errors::degraded(&self.context);
+        if let Some(text) = &degraded {
+            let value = HeaderValue::from_str(text).expect("names and codes are visible ASCII");
+            stitched.headers.insert(DEGRADED, value);
+            let no_store = HeaderValue::from_static("no-store");
+            stitched.headers.insert(header::CACHE_CONTROL, no_store);
+        }
+        self.show_failures(&mut stitched.headers);
+        let detached = self.detached();
+        Reply {
+            record: self.record(stitched.status, degraded, None),
+            status: stitched.status,
+            headers: stitched.headers,
+            body: stitched.body,
+            detached,
+        }
+    }
+
+    fn fail(self, failure: RouteFailure<'r>) -> Reply {
+        let mut headers = HeaderMap::new();
+        let problem_type = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, problem_type);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let is_to_wait = matches!(failure.status, 429 | 503);
+        if let Some(seconds) = failure.error.retry_after.filter(|_| is_to_wait) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        self.show_failures(&mut headers);
+        let code = failure.error.code;
+        let call = failure.call.map(str::to_owned);
+        let problem = Problem {
+            code,
+            status: failure.status,
+            detail: Some(detail(call.as_deref(), &failure.error)),
+            call,
+            errors: self.context.errors.clone(),
+            retry_after: failure.error.retry_after,
+        };
+        let identity = &self.context.accepted.request.identity;
+        let body = problem.body(&identity.request_id);
+        Reply {
+            record: self.record(failure.status, None, Some(code)),
+            status: failure.status,
+            headers,
+            body: ReplyBody::Bytes(Bytes::from(body)),
+            detached: Vec::new(),
+        }
+    }
+
+    fn show_failures(&self, headers: &mut HeaderMap) {
+        if let Some(value) = errors::proxy_status(self.route, &self.entries) {
+            headers.insert(PROXY_STATUS, value);
+        }
+    }
+
+    /// The calls to be sent after the answer: not those that read what failed.
+    fn detached(&self) -> Vec<crate::engine::fetch::Exchange> {
+        let calls = self.route.calls.iter().enumerate();
+        let detached = calls.filter(|(_, call)| call.role == Role::Detached);
+        let sendable = detached.filter(|(_, call)| {
+            let mut needs = call.needs.iter();
+            needs.all(|need| !self.has_failed(*need))
+                && call
+                    .when
+                    .as_ref()
+                    .is_none_or(|when| when.holds(&self.context.env(None)))
+        });
+        sendable
+            .filter_map(|(place, _)| {
+                let id = CallId(place);
+                // Its own timeout counts, from when it is sent.
+                let deadline = Instant::now();
+                render::exchange(self.route, id, &self.context, None, deadline).ok()
+            })
+            .collect()
+    }
+
+    fn has_failed(&self, id: CallId) -> bool {
+        match &self.context.settled[id.0] {
+            Some(Settled::One(outcome)) => outcome.origin == Origin::Failed,
+            Some(Settled::Many(_)) => false,
+            None => true,
+        }
+    }
+
+    fn record(&self, status: u16, degraded: Option<String>, failure: Option<Code>) -> Record {
+        let mut calls = Vec::with_capacity(self.progress.len());
+        for (place, progress) in self.progress.iter().enumerate() {
+            let call = CallId(place);
+            let role = self.route.calls[place].role;
+            match progress {
+                Progress::Settled(facts) => calls.push(self.call_record(call, facts)),
+                Progress::Running(running) => {
+                    let facts = running.facts(record::Outcome::Cancelled, None);
+                    calls.push(self.call_record(call, &facts));
+                }
+                Progress::Waiting(_) => calls.push(self.never_started(call)),
+                Progress::Apart if role == Role::Pass && failure.is_some() => {
+                    calls.push(self.never_started(call));
+                }
+                Progress::Apart => {}
+            }
+        }
+        Record {
+            route: self.route.clone(),
+            status,
+            started: self.started,
+            elapsed: self.started.elapsed(),
+            calls,
+            degraded,
+            failure,
+            errors: self.entries.clone(),
+        }
+    }
+
+    fn call_record(&self, call: CallId, facts: &Facts) -> CallRecord {
+        CallRecord {
+            call,
+            outcome: facts.outcome,
+            code: facts.code,
+            status: facts.status,
+            attempts: facts.attempts,
+            start: facts.started.saturating_duration_since(self.started),
+            elapsed: facts.elapsed,
+            items: facts.items,
+        }
+    }
+
+    fn never_started(&self, call: CallId) -> CallRecord {
+        CallRecord {
+            call,
+            outcome: record::Outcome::Failed,
+            code: Some(Code::DependencyFailed),
+            status: None,
+            attempts: 0,
+            start: self.started.elapsed(),
+            elapsed: std::time::Duration::ZERO,
+            items: None,
+        }
+    }
+}
+
+/// One sentence for the client: the operator's names, nothing of a downstream.
+fn detail(call: Option<&str>, error: &CallError) -> String {
+    let what = match &error.detail {
+        Some(detail) => detail.clone(),
+        None => error.code.title().to_owned(),
+    };
+    match call {
+        Some(call) => format!("{call}: {what}"),
+        None => what,
+    }
+}

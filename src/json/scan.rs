@@ -1,0 +1,495 @@
+//! The checker: RFC 8259 in one pass over bytes that arrive bit by bit, without recursion.
+//!
+//! The machine never goes past a token it has not seen whole: it stops in front of half an escape
+//! or half a character and goes on there when more bytes are in. Limits are met while the bytes
+//! arrive, so a body that is too deep is refused at the bracket that is too many.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::body::Body;
+use super::demand::{Demand, PlaceId};
+use super::keys::{Key, Keys, Set};
+use super::text::{self, Escape};
+
+/// The limits of one body. `depth` counts open arrays and objects; a node is a value, not a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub depth: u32,
+    pub nodes: u32,
+}
+
+/// Why a body is refused, with the byte offset where it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Syntax {
+        offset: usize,
+        message: &'static str,
+    },
+    ByteOrderMark,
+    Duplicate {
+        offset: usize,
+        key: String,
+    },
+    TooDeep {
+        offset: usize,
+    },
+    TooManyNodes {
+        offset: usize,
+    },
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Syntax { offset, message } => write!(out, "{message} at byte {offset}"),
+            Fault::ByteOrderMark => write!(out, "the body begins with a byte order mark"),
+            Fault::Duplicate { offset, key } => {
+                write!(out, "the key `{key}` stands twice, again at byte {offset}")
+            }
+            Fault::TooDeep { offset } => write!(out, "nested too deeply at byte {offset}"),
+            Fault::TooManyNodes { offset } => write!(out, "too many values at byte {offset}"),
+        }
+    }
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// A checker that is fed as the bytes arrive: `advance` is given everything received so far.
+///
+/// After a fault there is nothing more to learn from it. The bytes below `position` are checked and
+/// are never looked at again, but for keys, which are compared where they stand.
+pub struct Scan<'d> {
+    demand: &'d Demand,
+    limits: Limits,
+    state: State,
+    position: usize,
+    nodes: u32,
+    open: Vec<Open>,
+    /// The places of the demand that the open values stand at, outermost first; those of the value
+    /// that is being read begin at `current`.
+    places: Vec<PlaceId>,
+    current: usize,
+    keys: Keys,
+    whole: Range<usize>,
+    parts: Vec<Option<Range<usize>>>,
+}
+
+/// What is expected next, or which token is being read.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Begin,
+    Value,
+    ElementOrEnd,
+    KeyOrEnd,
+    Key,
+    Colon,
+    Text(Token),
+    Name(Token),
+    Number(usize, Part),
+    Word(&'static [u8]),
+    Separator,
+    End,
+}
+
+/// A string that is being read: where its quote stands, and whether it has escapes so far.
+#[derive(Clone, Copy, Debug)]
+struct Token {
+    start: usize,
+    escaped: bool,
+}
+
+/// How far a number has been read.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Sign,
+    Zero,
+    Whole,
+    Point,
+    Fraction,
+    Letter,
+    ExponentSign,
+    Exponent,
+}
+
+/// An array or object that is open.
+struct Open {
+    start: usize,
+    /// Its places in `Scan::places`.
+    places: Range<usize>,
+    /// Everything below is looked into.
+    deep: bool,
+    inside: Inside,
+}
+
+enum Inside {
+    /// The index of the element that is being read.
+    Array(usize),
+    /// The keys so far, if this object is looked into.
+    Object(Option<Set>),
+}
+
+/// Whether the machine can go on with the bytes it has.
+#[derive(PartialEq)]
+enum Progress {
+    Went,
+    Waits,
+}
+
+fn wrong<T>(offset: usize, message: &'static str) -> Result<T, Fault> {
+    Err(Fault::Syntax { offset, message })
+}
+
+impl<'d> Scan<'d> {
+    pub fn new(demand: &'d Demand, limits: Limits) -> Self {
+        Scan {
+            demand,
+            limits,
+            state: State::Begin,
+            position: 0,
+            nodes: 0,
+            open: Vec::new(),
+            places: Vec::new(),
+            current: 0,
+            keys: Keys::default(),
+            whole: 0..0,
+            parts: vec![None; demand.slots()],
+        }
+    }
+
+    /// Goes on where the last call stopped. `buffer` holds all bytes so far.
+    pub fn advance(&mut self, buffer: &[u8]) -> Result<(), Fault> {
+        while self.step(buffer)? == Progress::Went {}
+        Ok(())
+    }
+
+    /// The body is complete. Empty (or only white space) is a syntax fault here.
+    pub fn finish(mut self, bytes: Bytes) -> Result<Body, Fault> {
+        self.advance(&bytes)?;
+        if let State::Number(start, part) = self.state
+            && part.may_end()
+        {
+            self.end_value(start, bytes.len());
+        }
+        match self.state {
+            State::End => Ok(Body::new(bytes, self.whole, self.parts)),
+            State::Begin | State::Value if self.open.is_empty() => {
+                wrong(self.position, "the body is empty")
+            }
+            _ => wrong(bytes.len(), "the body ends before its value does"),
+        }
+    }
+
+    fn step(&mut self, buffer: &[u8]) -> Result<Progress, Fault> {
+        match self.state {
+            State::Begin => self.begin(buffer),
+            State::Text(token) => self.text(buffer, token),
+            State::Name(token) => self.text(buffer, token),
+            State::Number(start, part) => self.number(buffer, start, part),
+            State::Word(word) => self.word(buffer, word),
+            _ => self.mark(buffer),
+        }
+    }
+
+    fn begin(&mut self, buffer: &[u8]) -> Result<Progress, Fault> {
+        if buffer.starts_with(BYTE_ORDER_MARK) {
+            return Err(Fault::ByteOrderMark);
+        }
+        if BYTE_ORDER_MARK.starts_with(buffer) {
+            return Ok(Progress::Waits);
+        }
+        self.state = State::Value;
+        Ok(Progress::Went)
+    }
+
+    /// The states between tokens: one byte says how it goes on.
+    fn mark(&mut self, buffer: &[u8]) -> Result<Progress, Fault> {
+        let space = |byte: &&u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        let rest = buffer.get(self.position..).unwrap_or_default();
+        self.position += rest.iter().take_while(space).count();
+        let at = self.position;
+        let Some(&byte) = buffer.get(at) else {
+            return Ok(Progress::Waits);
+        };
+        match (self.state, byte) {
+            (State::ElementOrEnd, b']') | (State::KeyOrEnd, b'}') => self.close(),
+            (State::Value | State::ElementOrEnd, _) => self.begin_value(byte)?,
+            (State::Key | State::KeyOrEnd, b'"') => self.begin_string(State::Name),
+            (State::Key, _) => return wrong(at, "a key in quotes is expected"),
+            (State::KeyOrEnd, _) => return wrong(at, "a key in quotes or `}` is expected"),
+            (State::Colon, b':') => self.pass(State::Value),
+            (State::Colon, _) => return wrong(at, "`:` is expected"),
+            (State::Separator, _) => self.separate(byte)?,
+            _ => return wrong(at, "nothing but white space may follow the value"),
+        }
+        Ok(Progress::Went)
+    }
+
+    /// Goes past one byte.
+    fn pass(&mut self, next: State) {
+        self.position += 1;
+        self.state = next;
+    }
+
+    fn begin_string(&mut self, state: fn(Token) -> State) {
+        let token = Token {
+            start: self.position,
+            escaped: false,
+        };
+        self.pass(state(token));
+    }
+
+    fn separate(&mut self, byte: u8) -> Result<(), Fault> {
+        let at = self.position;
+        match (self.open.last_mut().map(|open| &mut open.inside), byte) {
+            (Some(Inside::Array(index)), b',') => {
+                *index += 1;
+                self.pass(State::Value);
+            }
+            (Some(Inside::Object(_)), b',') => self.pass(State::Key),
+            (Some(Inside::Array(_)), b']') | (Some(Inside::Object(_)), b'}') => self.close(),
+            (Some(Inside::Array(_)), _) => return wrong(at, "`,` or `]` is expected"),
+            _ => return wrong(at, "`,` or `}` is expected"),
+        }
+        Ok(())
+    }
+
+    // === values ===
+
+    fn begin_value(&mut self, byte: u8) -> Result<(), Fault> {
+        let at = self.position;
+        if !matches!(
+            byte,
+            b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'
+        ) {
+            return wrong(at, "a value is expected");
+        }
+        if self.nodes == self.limits.nodes {
+            return Err(Fault::TooManyNodes { offset: at });
+        }
+        self.nodes += 1;
+        match self.open.last().map(|open| &open.inside) {
+            None => self.places.extend(self.demand.root()),
+            Some(Inside::Array(index)) => self.enter_element(*index),
+            Some(Inside::Object(_)) => {}
+        }
+        match byte {
+            b'{' => self.open(State::KeyOrEnd)?,
+            b'[' => self.open(State::ElementOrEnd)?,
+            b'"' => self.begin_string(State::Text),
+            b'-' => self.pass(State::Number(at, Part::Sign)),
+            b'0' => self.pass(State::Number(at, Part::Zero)),
+            b't' => self.state = State::Word(b"true"),
+            b'f' => self.state = State::Word(b"false"),
+            b'n' => self.state = State::Word(b"null"),
+            _ => self.pass(State::Number(at, Part::Whole)),
+        }
+        Ok(())
+    }
+
+    /// The value that began at `start` is over: if it was asked for, here is its range.
+    fn end_value(&mut self, start: usize, end: usize) {
+        for place in self.places.drain(self.current..) {
+            if let Some(slot) = self.demand.at(place).slot {
+                self.parts[slot.0] = Some(start..end);
+            }
+        }
+        self.position = end;
+        self.state = State::Separator;
+        if self.open.is_empty() {
+            self.whole = start..end;
+            self.state = State::End;
+        }
+    }
+
+    fn open(&mut self, next: State) -> Result<(), Fault> {
+        let start = self.position;
+        if self.open.len() >= self.limits.depth as usize {
+            return Err(Fault::TooDeep { offset: start });
+        }
+        let places = self.current..self.places.len();
+        let asked = || {
+            self.places[places.clone()]
+                .iter()
+                .map(|id| self.demand.at(*id))
+        };
+        let above = self.open.last().map(|open| open.deep);
+        let deep = above.unwrap_or(self.demand.is_strict()) || asked().any(|place| place.deep);
+        let inside = match next {
+            State::ElementOrEnd => Inside::Array(0),
+            _ => {
+                let looked = deep || asked().any(|place| place.looks_into_objects());
+                Inside::Object(looked.then(|| self.keys.open()))
+            }
+        };
+        self.current = self.places.len();
+        self.open.push(Open {
+            start,
+            places,
+            deep,
+            inside,
+        });
+        self.pass(next);
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        let end = self.position + 1;
+        let Some(open) = self.open.pop() else {
+            return;
+        };
+        if let Inside::Object(Some(keys)) = &open.inside {
+            self.keys.close(keys);
+        }
+        self.current = open.places.start;
+        self.end_value(open.start, end);
+        self.current = self.places.len();
+    }
+
+    // === the demand ===
+
+    fn enter_element(&mut self, index: usize) {
+        let Some(open) = self.open.last() else {
+            return;
+        };
+        for at in open.places.clone() {
+            let place = self.demand.at(self.places[at]);
+            self.places.extend(place.index(index));
+            self.places.extend(place.every);
+        }
+    }
+
+    /// A key is complete: it must be new if its object is looked into, and leads to its places.
+    fn enter_member(&mut self, buffer: &[u8], key: Key) -> Result<(), Fault> {
+        let Some(open) = self.open.last_mut() else {
+            return Ok(());
+        };
+        let Inside::Object(Some(set)) = &mut open.inside else {
+            return Ok(());
+        };
+        if !self.keys.insert(set, key, buffer) {
+            return Err(Fault::Duplicate {
+                offset: key.start - 1,
+                key: key.text(buffer).into_owned(),
+            });
+        }
+        if open.places.is_empty() {
+            return Ok(());
+        }
+        let name = key.text(buffer);
+        for at in open.places.clone() {
+            let place = self.demand.at(self.places[at]);
+            self.places.extend(place.name(&name));
+            self.places.extend(place.every);
+        }
+        Ok(())
+    }
+
+    // === tokens ===
+
+    fn text(&mut self, buffer: &[u8], mut token: Token) -> Result<Progress, Fault> {
+        loop {
+            let begin = self.position;
+            let (stop, ascii) = text::plain_run(buffer, begin);
+            self.position = stop;
+            if !ascii && let Err(error) = std::str::from_utf8(&buffer[begin..stop]) {
+                self.position = begin + error.valid_up_to();
+                if error.error_len().is_none() && stop == buffer.len() {
+                    return Ok(self.wait(token));
+                }
+                return wrong(self.position, "a string is not valid UTF-8");
+            }
+            match buffer.get(stop) {
+                None => return Ok(self.wait(token)),
+                Some(b'"') => return self.end_string(buffer, token, stop + 1),
+                Some(b'\\') => match text::escape(buffer, stop) {
+                    Escape::Ends(next) => self.position = next,
+                    Escape::Unfinished => return Ok(self.wait(token)),
+                    Escape::Wrong(at) => return wrong(at, "there is no such escape in a string"),
+                },
+                Some(_) => return wrong(stop, "a control character stands in a string"),
+            }
+            token.escaped = true;
+        }
+    }
+
+    /// Keeps what is known of a string that is not complete.
+    fn wait(&mut self, token: Token) -> Progress {
+        if let State::Text(kept) | State::Name(kept) = &mut self.state {
+            *kept = token;
+        }
+        Progress::Waits
+    }
+
+    fn end_string(&mut self, buffer: &[u8], token: Token, end: usize) -> Result<Progress, Fault> {
+        if let State::Text(_) = self.state {
+            self.end_value(token.start, end);
+            return Ok(Progress::Went);
+        }
+        let key = Key {
+            start: token.start + 1,
+            end: end - 1,
+            escaped: token.escaped,
+        };
+        self.enter_member(buffer, key)?;
+        self.position = end;
+        self.state = State::Colon;
+        Ok(Progress::Went)
+    }
+
+    fn number(&mut self, buffer: &[u8], start: usize, part: Part) -> Result<Progress, Fault> {
+        let mut part = part;
+        while let Some(&byte) = buffer.get(self.position) {
+            match part.next(byte) {
+                Some(next) => part = next,
+                None if part.may_end() => {
+                    self.end_value(start, self.position);
+                    return Ok(Progress::Went);
+                }
+                None => return wrong(self.position, "a digit is missing in a number"),
+            }
+            self.position += 1;
+        }
+        self.state = State::Number(start, part);
+        Ok(Progress::Waits)
+    }
+
+    fn word(&mut self, buffer: &[u8], word: &'static [u8]) -> Result<Progress, Fault> {
+        let start = self.position;
+        let end = buffer.len().min(start + word.len());
+        let there = &buffer[start..end];
+        let same = there.iter().zip(word).take_while(|(a, b)| a == b).count();
+        if same < there.len() {
+            return wrong(start + same, "`true`, `false` or `null` is misspelled");
+        }
+        if same < word.len() {
+            return Ok(Progress::Waits);
+        }
+        self.end_value(start, end);
+        Ok(Progress::Went)
+    }
+}
+
+impl Part {
+    fn may_end(self) -> bool {
+        matches!(
+            self,
+            Part::Zero | Part::Whole | Part::Fraction | Part::Exponent
+        )
+    }
+
+    /// The part that `byte` leads to; `None` if it does not belong to the number.
+    fn next(self, byte: u8) -> Option<Part> {
+        Some(match (self, byte) {
+            (Part::Sign, b'0') => Part::Zero,
+            (Part::Sign | Part::Whole, b'0'..=b'9') => Part::Whole,
+            (Part::Zero | Part::Whole, b'.') => Part::Point,
+            (Part::Point | Part::Fraction, b'0'..=b'9') => Part::Fraction,
+            (Part::Zero | Part::Whole | Part::Fraction, b'e' | b'E') => Part::Letter,
+            (Part::Letter, b'+' | b'-') => Part::ExponentSign,
+            (Part::Letter | Part::ExponentSign | Part::Exponent, b'0'..=b'9') => Part::Exponent,
+            _ => return None,
+        })
+    }
+}

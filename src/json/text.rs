@@ -1,0 +1,163 @@
+//! The inside of JSON strings: runs without specials, escapes, and writing them.
+
+use std::borrow::Cow;
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Where the run of plain characters that begins at `at` ends (at a quote, a backslash, a control
+/// character or the end of the buffer), and whether all of it is ASCII.
+pub(super) fn plain_run(buffer: &[u8], at: usize) -> (usize, bool) {
+    let mut at = at;
+    let mut seen = 0u64;
+    while let Some(word) = buffer.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        if has_special(word) {
+            break;
+        }
+        seen |= word;
+        at += 8;
+    }
+    let mut ascii = seen & HIGHS == 0;
+    while let Some(&byte) = buffer.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        ascii &= byte < 0x80;
+        at += 1;
+    }
+    (at, ascii)
+}
+
+/// Whether one of eight bytes is a quote, a backslash or a control character. A byte above 0x7F may
+/// be taken for one only beside a true one, which the loop over bytes then sorts out.
+fn has_special(word: u64) -> bool {
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    (quote | backslash | control) != 0
+}
+
+/// What stands behind the backslash at `at`.
+pub(super) enum Escape {
+    /// A whole escape; what follows it begins here.
+    Ends(usize),
+    /// The buffer ends inside the escape.
+    Unfinished,
+    /// No escape of JSON; the fault is here.
+    Wrong(usize),
+}
+
+pub(super) fn escape(buffer: &[u8], at: usize) -> Escape {
+    match buffer.get(at + 1) {
+        None => Escape::Unfinished,
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Escape::Ends(at + 2),
+        Some(b'u') => {
+            let end = buffer.len().min(at + 6);
+            let digits = &buffer[at + 2..end];
+            match digits.iter().position(|digit| !digit.is_ascii_hexdigit()) {
+                Some(wrong) => Escape::Wrong(at + 2 + wrong),
+                None if digits.len() < 4 => Escape::Unfinished,
+                None => Escape::Ends(end),
+            }
+        }
+        Some(_) => Escape::Wrong(at),
+    }
+}
+
+/// The text that the inside of a valid string stands for. A lone surrogate becomes U+FFFD.
+pub(super) fn decode(inside: &[u8]) -> Cow<'_, str> {
+    let Some(first) = memchr::memchr(b'\\', inside) else {
+        return String::from_utf8_lossy(inside);
+    };
+    let mut out = String::with_capacity(inside.len());
+    let mut rest = inside;
+    let mut next = Some(first);
+    while let Some(backslash) = next {
+        out.push_str(&String::from_utf8_lossy(&rest[..backslash]));
+        let (character, length) = unescape(&rest[backslash..]);
+        out.push(character);
+        rest = rest.get(backslash + length..).unwrap_or_default();
+        next = memchr::memchr(b'\\', rest);
+    }
+    out.push_str(&String::from_utf8_lossy(rest));
+    Cow::Owned(out)
+}
+
+/// The character of the escape that `bytes` begins with, and the escape's length.
+fn unescape(bytes: &[u8]) -> (char, usize) {
+    let character = match bytes.get(1) {
+        Some(b'u') => return unescape_unicode(bytes),
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(&other) => char::from(other),
+        None => char::REPLACEMENT_CHARACTER,
+    };
+    (character, 2)
+}
+
+fn unescape_unicode(bytes: &[u8]) -> (char, usize) {
+    let lone = (char::REPLACEMENT_CHARACTER, 6);
+    let Some(unit) = hex4(bytes, 2) else {
+        return lone;
+    };
+    if !(0xD800..0xDC00).contains(&unit) {
+        return (char::from_u32(unit).unwrap_or(lone.0), 6);
+    }
+    if bytes.get(6..8) != Some(b"\\u") {
+        return lone;
+    }
+    match hex4(bytes, 8) {
+        Some(low @ 0xDC00..0xE000) => {
+            let scalar = 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+            (char::from_u32(scalar).unwrap_or(lone.0), 12)
+        }
+        _ => lone,
+    }
+}
+
+fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes.get(at..at + 4)?;
+    digits.iter().try_fold(0, |unit, digit| {
+        Some(unit * 16 + char::from(*digit).to_digit(16)?)
+    })
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn write_text(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    let mut at = 0;
+    loop {
+        let (stop, _) = plain_run(bytes, at);
+        out.extend_from_slice(&bytes[at..stop]);
+        let Some(&special) = bytes.get(stop) else {
+            break;
+        };
+        write_escape(out, special);
+        at = stop + 1;
+    }
+    out.push(b'"');
+}
+
+fn write_escape(out: &mut Vec<u8>, special: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match special {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', special]),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0C => out.extend_from_slice(b"\\f"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        other => {
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[usize::from(other >> 4)]);
+            out.push(HEX[usize::from(other & 0x0F)]);
+        }
+    }
+}

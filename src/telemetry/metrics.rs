@@ -1,0 +1,492 @@
+//! The metrics of `docs/reference.md`, by name.
+//!
+//! Every series is resolved once: those of a route, a call or a service when its generation is made,
+//! those that also depend on what came of a request (a status, a reason) the first time it comes.
+//! After that an increment is an atomic addition; nothing is formatted for it. Labels come from the
+//! configuration and from closed sets, never from a request.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::engine::code::Code;
+use crate::engine::fetch::STITCH_RESERVE;
+use crate::engine::record::{CallRecord, Outcome, Record};
+use crate::plan::{CallId, Route, ServiceId, Table};
+use crate::telemetry::Finished;
+
+/// The label where there is nothing to name: no route, no reason.
+pub const NONE: &str = "-";
+
+/// Upper ends in seconds, 1 ms to 10 s: below is noise, above is beyond any sensible route timeout.
+const BUCKETS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// How many different values of a label are kept at hand; any more are looked up each time.
+const STATUSES_AT_HAND: usize = 8;
+const OUTCOMES_AT_HAND: usize = 12;
+const ATTEMPTS_AT_HAND: usize = 12;
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+/// How an examination for a reload ended: the `result` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadResult {
+    Accepted,
+    Refused,
+    Unchanged,
+}
+
+impl ReloadResult {
+    pub fn name(self) -> &'static str {
+        match self {
+            ReloadResult::Accepted => "accepted",
+            ReloadResult::Refused => "refused",
+            ReloadResult::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// All metrics of a process instance.
+pub struct Metrics {
+    registry: Registry,
+    handle: PrometheusHandle,
+    cancelled_client_gone: Counter,
+    cancelled_required_failed: Counter,
+    cancelled_deadline: Counter,
+    generation: Gauge,
+    reloads: [Counter; 3],
+    last_reload_successful: Gauge,
+    last_reload_success: Gauge,
+    lost_lines: Counter,
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS)
+            .expect("the list of buckets is not empty")
+            .build_recorder();
+        let handle = recorder.handle();
+        let registry = Registry(Arc::new(recorder));
+        registry.describe();
+        let cancelled = |cause| registry.counter(CANCELLED, vec![Label::new("cause", cause)]);
+        let reloads = [
+            ReloadResult::Accepted,
+            ReloadResult::Refused,
+            ReloadResult::Unchanged,
+        ]
+        .map(|result| registry.counter(RELOADS, vec![Label::new("result", result.name())]));
+        Metrics {
+            cancelled_client_gone: cancelled("client_gone"),
+            cancelled_required_failed: cancelled("required_failed"),
+            cancelled_deadline: cancelled("deadline"),
+            generation: registry.gauge(GENERATION, Vec::new()),
+            reloads,
+            last_reload_successful: registry.gauge(LAST_RELOAD_SUCCESSFUL, Vec::new()),
+            last_reload_success: registry.gauge(LAST_RELOAD_SUCCESS, Vec::new()),
+            lost_lines: registry.counter(LOST_LINES, Vec::new()),
+            registry,
+            handle,
+        }
+    }
+
+    /// Says which generation is in force from now on.
+    pub fn in_force(&self, generation: u64, since: SystemTime) {
+        self.generation.set(generation as f64);
+        self.last_reload_successful.set(1.0);
+        self.last_reload_success.set(unix_seconds(since));
+    }
+
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads[result as usize].increment(1);
+        let is_good = result != ReloadResult::Refused;
+        self.last_reload_successful
+            .set(f64::from(u8::from(is_good)));
+    }
+
+    pub fn meters(&self, table: &Table) -> Meters {
+        Meters {
+            unmatched: RouteMeters::new(&self.registry, NONE.into(), Vec::new()),
+            routes: table
+                .routes
+                .iter()
+                .map(|route| route_meters(&self.registry, table, route))
+                .collect(),
+            services: table
+                .services
+                .iter()
+                .map(|service| {
+                    Arc::new(ServiceMeters::new(
+                        &self.registry,
+                        service.name.clone().into(),
+                    ))
+                })
+                .collect(),
+        }
+    }
+
+    pub fn finished(&self, meters: &Meters, finished: &Finished) {
+        let route = match &finished.route {
+            Some(route) => &meters.routes[route.index],
+            None => &meters.unmatched,
+        };
+        route.answered(finished.status, finished.elapsed);
+        if finished.failure == Some(Code::ClientGone) {
+            self.cancelled_client_gone.increment(1);
+        }
+        let Some(record) = &finished.record else {
+            return;
+        };
+        if record.degraded.is_some() {
+            route.degraded.increment(1);
+        }
+        for call in &record.calls {
+            route.calls[call.call.0].settled(call);
+        }
+        if finished.failure != Some(Code::ClientGone) {
+            self.cut_short(record);
+        }
+    }
+
+    /// Counts a run in which something was cut short, by what cut it.
+    fn cut_short(&self, record: &Record) {
+        if record
+            .calls
+            .iter()
+            .any(|call| call.outcome == Outcome::Cancelled)
+        {
+            self.cancelled_required_failed.increment(1);
+        } else if ended_by_the_routes_clock(record) {
+            self.cancelled_deadline.increment(1);
+        }
+    }
+
+    /// Sets the number of lines that the log could not take.
+    pub fn lost_lines(&self, count: u64) {
+        self.lost_lines.absolute(count);
+    }
+
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+fn ended_by_the_routes_clock(record: &Record) -> bool {
+    let is_late = record.elapsed + STITCH_RESERVE >= record.route.timeout;
+    is_late
+        && record
+            .calls
+            .iter()
+            .any(|call| matches!(call.code, Some(Code::Timeout | Code::DeadlineExhausted)))
+}
+
+fn route_meters(registry: &Registry, table: &Table, route: &Route) -> RouteMeters {
+    let name = SharedString::from(route.name.clone());
+    let calls = route
+        .calls
+        .iter()
+        .map(|call| {
+            let service = table.services[call.service.0].name.clone();
+            CallMeters::new(
+                registry,
+                name.clone(),
+                call.name.clone().into(),
+                service.into(),
+            )
+        })
+        .collect();
+    RouteMeters::new(registry, name, calls)
+}
+
+/// The counters of one table: routes, calls and services by their indices.
+pub struct Meters {
+    routes: Vec<RouteMeters>,
+    services: Vec<Arc<ServiceMeters>>,
+    unmatched: RouteMeters,
+}
+
+impl Meters {
+    pub fn service(&self, service: ServiceId) -> &Arc<ServiceMeters> {
+        &self.services[service.0]
+    }
+
+    /// Counts a call that is in no record of a run, because it was made after the answer.
+    pub fn detached(&self, route: usize, record: &CallRecord) {
+        self.routes[route].calls[record.call.0].settled(record);
+    }
+
+    /// Counts a detached call that found no room in its queue and was never sent.
+    pub fn detached_dropped(&self, route: usize, call: CallId) {
+        self.routes[route].calls[call.0].count(Outcome::Failed, Some(Code::Overloaded), 1);
+    }
+}
+
+struct RouteMeters {
+    registry: Registry,
+    route: SharedString,
+    by_status: Family<u16>,
+    duration: Histogram,
+    degraded: Counter,
+    calls: Vec<CallMeters>,
+}
+
+impl RouteMeters {
+    fn new(registry: &Registry, route: SharedString, calls: Vec<CallMeters>) -> RouteMeters {
+        let labels = vec![Label::new("route", route.clone())];
+        RouteMeters {
+            by_status: Family::new(STATUSES_AT_HAND),
+            duration: registry.histogram(REQUEST_DURATION, labels.clone()),
+            degraded: registry.counter(DEGRADED, labels),
+            registry: registry.clone(),
+            route,
+            calls,
+        }
+    }
+
+    fn answered(&self, status: u16, elapsed: Duration) {
+        self.duration.record(elapsed.as_secs_f64());
+        self.by_status.increment(status, 1, || {
+            let labels = vec![
+                Label::new("route", self.route.clone()),
+                Label::new("status", status.to_string()),
+            ];
+            self.registry.counter(REQUESTS, labels)
+        });
+    }
+}
+
+struct CallMeters {
+    registry: Registry,
+    route: SharedString,
+    call: SharedString,
+    service: SharedString,
+    by_outcome: Family<(Outcome, Option<Code>)>,
+    duration: Histogram,
+}
+
+impl CallMeters {
+    fn new(
+        registry: &Registry,
+        route: SharedString,
+        call: SharedString,
+        service: SharedString,
+    ) -> CallMeters {
+        let labels = vec![
+            Label::new("route", route.clone()),
+            Label::new("call", call.clone()),
+        ];
+        CallMeters {
+            by_outcome: Family::new(OUTCOMES_AT_HAND),
+            duration: registry.histogram(CALL_DURATION, labels),
+            registry: registry.clone(),
+            route,
+            call,
+            service,
+        }
+    }
+
+    /// Counts a settled call: once, or, of a `for_each`, once for each element.
+    fn settled(&self, record: &CallRecord) {
+        if record.attempts > 0 {
+            self.duration.record(record.elapsed.as_secs_f64());
+        }
+        let (good, bad) = match record.items {
+            Some((items, failed)) if items > 0 => (items.saturating_sub(failed), failed),
+            _ => return self.count(record.outcome, record.code, 1),
+        };
+        if good > 0 {
+            self.count(Outcome::Live, None, good as u64);
+        }
+        if bad > 0 {
+            let outcome = match record.outcome {
+                Outcome::Live => Outcome::Failed,
+                other => other,
+            };
+            self.count(outcome, record.code, bad as u64);
+        }
+    }
+
+    fn count(&self, outcome: Outcome, code: Option<Code>, times: u64) {
+        self.by_outcome.increment((outcome, code), times, || {
+            let reason = code.map_or(NONE, Code::name);
+            let labels = vec![
+                Label::new("route", self.route.clone()),
+                Label::new("call", self.call.clone()),
+                Label::new("service", self.service.clone()),
+                Label::new("outcome", outcome.name()),
+                Label::new("reason", reason),
+            ];
+            self.registry.counter(CALLS, labels)
+        });
+    }
+}
+
+/// What the ladder counts of a service. The same series for the same name, whichever generation.
+pub struct ServiceMeters {
+    registry: Registry,
+    service: SharedString,
+    attempts: Family<(&'static str, &'static str)>,
+    in_flight: Gauge,
+}
+
+impl ServiceMeters {
+    fn new(registry: &Registry, service: SharedString) -> ServiceMeters {
+        let labels = vec![Label::new("service", service.clone())];
+        ServiceMeters {
+            attempts: Family::new(ATTEMPTS_AT_HAND),
+            in_flight: registry.gauge(IN_FLIGHT, labels),
+            registry: registry.clone(),
+            service,
+        }
+    }
+
+    /// Counts an attempt: `kind` is `first`, `retry` or `transparent`, `reason` says why it was made
+    /// (the code of the attempt before it; [`NONE`] for a first one).
+    pub fn attempt(&self, kind: &'static str, reason: &'static str) {
+        self.attempts.increment((kind, reason), 1, || {
+            let labels = vec![
+                Label::new("service", self.service.clone()),
+                Label::new("kind", kind),
+                Label::new("reason", reason),
+            ];
+            self.registry.counter(ATTEMPTS, labels)
+        });
+    }
+
+    pub fn enter(&self) {
+        self.in_flight.increment(1.0);
+    }
+
+    pub fn leave(&self) {
+        self.in_flight.decrement(1.0);
+    }
+}
+
+/// Counters of one name that differ in what came of a request. A value of that label takes the next
+/// free place the first time it comes and keeps it, so that reading needs no lock.
+struct Family<K> {
+    places: Box<[OnceLock<(K, Counter)>]>,
+}
+
+impl<K: Copy + PartialEq> Family<K> {
+    fn new(at_hand: usize) -> Family<K> {
+        Family {
+            places: (0..at_hand).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    fn increment(&self, key: K, times: u64, register: impl Fn() -> Counter) {
+        for place in &self.places {
+            let (taken_by, counter) = place.get_or_init(|| (key, register()));
+            if *taken_by == key {
+                return counter.increment(times);
+            }
+        }
+        register().increment(times);
+    }
+}
+
+/// Where series are resolved. The same name and labels give the same series.
+#[derive(Clone)]
+struct Registry(Arc<PrometheusRecorder>);
+
+impl Registry {
+    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.0
+            .register_counter(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.0
+            .register_gauge(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+        self.0
+            .register_histogram(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    fn describe(&self) {
+        for (name, help) in HELP_COUNTERS {
+            self.0
+                .describe_counter(KeyName::from(name), None, help.into());
+        }
+        for (name, help) in HELP_GAUGES {
+            self.0
+                .describe_gauge(KeyName::from(name), None, help.into());
+        }
+        for (name, help) in HELP_HISTOGRAMS {
+            self.0
+                .describe_histogram(KeyName::from(name), Some(Unit::Seconds), help.into());
+        }
+    }
+}
+
+const REQUESTS: &str = "anabranch_requests_total";
+const REQUEST_DURATION: &str = "anabranch_request_duration_seconds";
+const DEGRADED: &str = "anabranch_degraded_total";
+const CALLS: &str = "anabranch_calls_total";
+const CALL_DURATION: &str = "anabranch_call_duration_seconds";
+const ATTEMPTS: &str = "anabranch_attempts_total";
+const IN_FLIGHT: &str = "anabranch_in_flight";
+const CANCELLED: &str = "anabranch_cancelled_total";
+const GENERATION: &str = "anabranch_config_generation";
+const RELOADS: &str = "anabranch_config_reloads_total";
+const LAST_RELOAD_SUCCESSFUL: &str = "anabranch_config_last_reload_successful";
+const LAST_RELOAD_SUCCESS: &str = "anabranch_config_last_reload_success_timestamp_seconds";
+const LOST_LINES: &str = "anabranch_log_lines_lost_total";
+
+const HELP_COUNTERS: [(&str, &str); 7] = [
+    (REQUESTS, "Requests answered, by route and status."),
+    (DEGRADED, "Answers that are partial or stood in for."),
+    (CALLS, "Calls settled, by outcome and reason."),
+    (
+        ATTEMPTS,
+        "Requests sent to services, by why they were sent.",
+    ),
+    (
+        CANCELLED,
+        "Runs in which something was cut short, by cause.",
+    ),
+    (RELOADS, "Examinations of the configuration, by result."),
+    (LOST_LINES, "Log lines that could not be written in time."),
+];
+const HELP_GAUGES: [(&str, &str); 4] = [
+    (IN_FLIGHT, "Attempts under way, by service."),
+    (GENERATION, "The generation in force."),
+    (
+        LAST_RELOAD_SUCCESSFUL,
+        "Whether the files are what is in force (0: the last edit was refused).",
+    ),
+    (
+        LAST_RELOAD_SUCCESS,
+        "When the generation in force was taken.",
+    ),
+];
+const HELP_HISTOGRAMS: [(&str, &str); 2] = [
+    (REQUEST_DURATION, "From a request's head to its answer."),
+    (CALL_DURATION, "From a call's start to its settling."),
+];
+
+fn unix_seconds(moment: SystemTime) -> f64 {
+    moment
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}
