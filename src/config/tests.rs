@@ -445,7 +445,7 @@ fn headlines_and_help_say_what_to_write() {
     );
     says(
         &call("optional: yes"),
-        "`yes` is not `true` or `false`",
+        "`yes` is not a boolean",
         "write `true`",
     );
 }
