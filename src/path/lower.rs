@@ -12,8 +12,9 @@ use jsonpath_rust::parser::parse_json_path;
 use pest::error::InputLocation;
 
 use super::Error;
+use super::outline::Form;
 use super::pattern::{Extent, Pattern};
-use super::spell::{Form, Function, Spelling, spell};
+use super::spell::{Function, Spelling, spell};
 use super::tree::{
     Operand, Path, Reading, Relation, RootedPath, Segment, Selector, Slice, Start, Test,
 };

@@ -6,12 +6,14 @@
 //! as it likes, to a [`Root`], a number, when the file is read.
 //!
 //! This module does not know what a call or a route is: who binds the names does. The way of a text:
-//! `token.rs` cuts it, `spell.rs` writes it for the parser, `lower.rs` makes our tree of what comes
+//! `token.rs` cuts it, `place.rs` says what is wrong with it, `spell.rs` writes it for the parser, `lower.rs` makes our tree of what comes
 //! back, `reads.rs` says what it reads, `evaluate.rs` finds the nodes.
 
 mod evaluate;
 mod lower;
+mod outline;
 mod pattern;
+mod place;
 mod reads;
 mod spell;
 mod token;

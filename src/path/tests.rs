@@ -171,13 +171,20 @@ fn a_query_is_refused_where_it_goes_wrong() {
         ("$.a.b == 1", 6, 2, "unexpected `==` behind the path"),
         ("$.a $.b", 4, 1, "unexpected `$` behind the path"),
         ("$a", 1, 1, "unexpected `a` behind the path"),
-        ("$.a*", 3, 1, "`*` has no meaning behind a name"),
+        ("$.a*", 3, 1, "unexpected `*` behind the path"),
         ("$.a[", 4, 0, "the query ends where a `]` is expected"),
         ("$.a[?(@.b", 9, 0, "the query ends where a `)` is expected"),
-        ("$.a]", 3, 1, "unexpected `]` behind the path"),
+        ("$.a]", 3, 1, "nothing is open that `]` could close"),
         ("$.a[?(@.b]", 9, 1, "`)` is expected, not `]`"),
         ("$.a[]", 4, 1, "a selector is expected, not `]`"),
         ("$.a[0 1]", 6, 1, "`,` or `]` is expected, not `1`"),
+        ("$.a[1 2]", 6, 1, "`,` or `]` is expected, not `2`"),
+        (
+            "$.a[?@.b == 1 2]",
+            14,
+            1,
+            "an operator is expected, not `2`",
+        ),
         ("$.a['b'.c]", 7, 1, "`,` or `]` is expected, not `.`"),
         ("$.a[b]", 4, 1, "`b` has no meaning here"),
         ("$.a['b]", 4, 1, "the `'` that opens here is not closed"),
@@ -208,7 +215,7 @@ fn a_query_is_refused_where_it_goes_wrong() {
             2,
             "what stands beside `==` is not one value",
         ),
-        ("$.a[?1]", 6, 1, "a literal alone is no condition"),
+        ("$.a[?1]", 5, 1, "a literal alone is no condition"),
         ("$.a[?@.b 1]", 9, 1, "an operator is expected, not `1`"),
         (
             "$.a[?lower(@.b) == 'x']",
@@ -364,7 +371,7 @@ fn a_binder_sees_where_queries_begin_and_what_they_read() {
         &[
             ("é l", &["* t", "* x y ..", "* z *"], join, 0),
             ("p id", &[".."], "$.p.id", 17),
-            ("q 0", &["*"], "$ .q [0]", 44),
+            ("q 0", &["*"], "$ .q [0]", 45),
         ],
     );
     check_bind(
@@ -467,7 +474,7 @@ fn a_condition_is_refused_where_it_goes_wrong() {
         ("($.a == 1", 9, "the condition ends where a `)` is expected"),
         ("$.a ==", 6, "the condition ends too early"),
         ("$.a &&", 6, "the condition ends too early"),
-        ("'x'", 3, "the condition ends too early"),
+        ("'x'", 0, "a literal alone is no condition"),
         ("$.a & $.b", 4, "`&` has no meaning here"),
         (
             "$.a == $.b == $.c",
@@ -628,7 +635,7 @@ fn patterns_are_i_regexps() {
     check_pattern("(ab){2,3}", &["abab", "ababab"], &["ab", "abababab"]);
     check_pattern("a{2}b{1,}", &["aab", "aabb"], &["ab", "aa"]);
     check_pattern(r"\p{Lu}\P{Lu}", &["Éa"], &["éa", "ÉÉ"]);
-    check_pattern(r"[^\p{L}\-x]", &["-", "1"], &["a"]);
+    check_pattern(r"[^\p{L}\-]", &["+", "1"], &["a", "-"]);
     check_pattern(r"[-a]", &["-", "a"], &["b"]);
     check_pattern(r"[a-]", &["-", "a"], &["b"]);
     check_pattern(r"[&&~~.^$|#]", &["&", "~", ".", "^", "$", "|", "#"], &["a"]);
@@ -694,10 +701,14 @@ enum Part {
 fn part() -> impl Strategy<Value = Part> {
     let name = || "[abé]";
     prop_oneof![
-        3 => name().prop_map(Part::Name),
+        name().prop_map(Part::Name),
         (-3i64..4).prop_map(Part::Index),
         Just(Part::Every),
-        (prop::option::of(-3i64..4), prop::option::of(-3i64..4), -3i64..4)
+        (
+            prop::option::of(-3i64..4),
+            prop::option::of(-3i64..4),
+            -3i64..4
+        )
             .prop_map(|(start, end, step)| Part::Slice(start, end, step)),
         prop::option::of(name()).prop_map(Part::Descend),
         (name(), prop::option::of(0i64..3)).prop_map(|(name, value)| Part::Has(name, value)),
