@@ -26,6 +26,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use evaluate::Evaluation;
+use lower::Lowered;
 pub use pattern::whole_pattern;
 use tree::{Path, RootedPath, Test};
 
@@ -115,16 +116,24 @@ pub struct Query {
     text: Arc<str>,
     /// The first is the query itself, the others stand in its filters.
     rooted: Vec<RootedPath>,
+    warnings: Vec<Error>,
 }
 
 impl Query {
     /// Parses a query that begins with `$`. Before RFC 9535 applies, a name after a dot may hold
     /// `-` (`$.request.headers.x-user`).
     pub fn parse(text: &str) -> Result<Query, Error> {
+        let Lowered { rooted, warnings } = lower::query(text)?;
         Ok(Query {
-            rooted: lower::query(text)?,
             text: text.into(),
+            rooted,
+            warnings,
         })
+    }
+
+    /// What is allowed and yet surely not meant: a pattern that is no I-Regexp.
+    pub fn warnings(&self) -> &[Error] {
+        &self.warnings
     }
 
     pub fn text(&self) -> &str {
@@ -186,17 +195,24 @@ pub struct Condition {
     text: Arc<str>,
     test: Test,
     rooted: Vec<RootedPath>,
+    warnings: Vec<Error>,
 }
 
 impl Condition {
     /// Parses what stands inside `[?…]`, white space around it allowed.
     pub fn parse(text: &str) -> Result<Condition, Error> {
-        let (test, rooted) = lower::condition(text)?;
+        let (test, Lowered { rooted, warnings }) = lower::condition(text)?;
         Ok(Condition {
             text: text.into(),
             test,
             rooted,
+            warnings,
         })
+    }
+
+    /// The same as [`Query::warnings`].
+    pub fn warnings(&self) -> &[Error] {
+        &self.warnings
     }
 
     pub fn text(&self) -> &str {
