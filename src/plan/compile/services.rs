@@ -21,8 +21,14 @@ impl<'d> Services<'d> {
         let names = documents.iter().map(|service| service.name.value.as_str());
         Services {
             documents,
-            by_name: names.enumerate().map(|(place, name)| (name, ServiceId(place))).collect(),
-            compiled: documents.iter().map(|document| service::compile(document, found)).collect(),
+            by_name: names
+                .enumerate()
+                .map(|(place, name)| (name, ServiceId(place)))
+                .collect(),
+            compiled: documents
+                .iter()
+                .map(|document| service::compile(document, found))
+                .collect(),
             calls: HashMap::new(),
         }
     }
@@ -48,12 +54,16 @@ impl<'d> Services<'d> {
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'d str> {
-        self.documents.iter().map(|service| service.name.value.as_str())
+        self.documents
+            .iter()
+            .map(|service| service.name.value.as_str())
     }
 
     /// The keys of a call that this service holds.
     pub fn shared(&self, service: ServiceId) -> Option<&'d Shared> {
-        self.documents.get(service.0).map(|document| &document.shared)
+        self.documents
+            .get(service.0)
+            .map(|document| &document.shared)
     }
 
     /// The service of an origin such as `http://host:8080`, the same for the same origin.
