@@ -93,18 +93,19 @@ impl From<Fault> for CallError {
     fn from(fault: Fault) -> CallError {
         let handed_on = matches!(fault.code, Code::ServiceUnavailable | Code::ServiceLimited)
             || fault.status.is_some_and(|status| status == 429 || status == 503);
+        // `try_timeout` is the reason of an attempt; of a call it is a timeout like any other.
+        let code = match fault.code {
+            Code::TryTimeout => Code::Timeout,
+            code => code,
+        };
         CallError {
-            // The reason of an attempt; of a call it is a timeout like any other.
-            code: match fault.code {
-                Code::TryTimeout => Code::Timeout,
-                code => code,
-            },
             status: fault.status,
             retry_after: fault
                 .retry_after
                 .filter(|_| handed_on)
                 .map(retry_after::handed_on),
             detail: fault.detail.map(Cow::into_owned),
+            ..CallError::new(code)
         }
     }
 }
