@@ -3,7 +3,7 @@
 //! Nothing is built before it is read. A part of the request that has to be written as JSON first is
 //! kept for the rest of the run, under the number of its root.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use http::HeaderName;
 
@@ -30,7 +30,7 @@ pub struct Context<'r> {
     /// The JSON array `errors` and the text of `degraded`: there once every call is settled.
     pub errors: Vec<u8>,
     pub degraded: Option<Vec<u8>>,
-    built: Vec<OnceCell<Option<Box<[u8]>>>>,
+    built: Vec<OnceLock<Option<Box<[u8]>>>>,
 }
 
 impl<'r> Context<'r> {
@@ -41,7 +41,7 @@ impl<'r> Context<'r> {
             settled: route.calls.iter().map(|_| None).collect(),
             errors: b"[]".to_vec(),
             degraded: None,
-            built: route.sources.iter().map(|_| OnceCell::new()).collect(),
+            built: route.sources.iter().map(|_| OnceLock::new()).collect(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How one call, or one element of a `for_each`, ended, and how the context document shows it.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName};
 
@@ -33,10 +33,10 @@ pub struct Outcome {
 /// Parts as JSON, made when they are first read.
 #[derive(Debug, Default)]
 struct Shown {
-    whole: OnceCell<Box<[u8]>>,
-    status: OnceCell<Box<[u8]>>,
-    headers: OnceCell<Box<[u8]>>,
-    error: OnceCell<Box<[u8]>>,
+    whole: OnceLock<Box<[u8]>>,
+    status: OnceLock<Box<[u8]>>,
+    headers: OnceLock<Box<[u8]>>,
+    error: OnceLock<Box<[u8]>>,
 }
 
 impl Outcome {
@@ -141,7 +141,7 @@ impl Outcome {
     }
 }
 
-fn kept(cell: &OnceCell<Box<[u8]>>, make: impl FnOnce() -> Vec<u8>) -> Value<'_> {
+fn kept(cell: &OnceLock<Box<[u8]>>, make: impl FnOnce() -> Vec<u8>) -> Value<'_> {
     Value::trusted(cell.get_or_init(|| make().into_boxed_slice()))
 }
 

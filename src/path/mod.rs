@@ -146,6 +146,12 @@ impl Query {
         reads::bind(&mut self.rooted, &self.text, binder)
     }
 
+    /// Where the nodes of the query itself are, once for each first name: its prefix, and the lists
+    /// of steps beyond it, as in [`Rooted`].
+    pub fn reads(&self) -> Vec<(Vec<Step>, Vec<Vec<Step>>)> {
+        reads::of(&self.rooted[0])
+    }
+
     /// The root this query was bound to (the first, for a list of names): for error messages.
     pub fn root(&self) -> Root {
         let bound = self.rooted[0].starts.first().and_then(|start| start.bound);

@@ -1,1 +1,111 @@
-//! (being written)
+//! The client's side: sockets, HTTP, limits, matching, drain.
+//!
+//! [`accept`] takes a connection, [`connection`] speaks HTTP on it behind a [`guard`] that lets only
+//! strict messages through, [`handle`] answers one request. Calls are made by `engine` with whatever
+//! [`Fetch`] the [`State`] holds; nothing here knows a service. Read [`handle`] first.
+
+pub mod accept;
+pub mod answer;
+pub mod body;
+pub mod clock;
+pub mod connection;
+pub mod detached;
+pub mod drain;
+pub mod guard;
+pub mod handle;
+pub mod host;
+pub mod identity;
+pub mod link;
+pub mod query;
+pub mod report;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::engine::fetch::Fetch;
+use crate::plan::Table;
+use crate::server::detached::Queue;
+use crate::server::drain::Drain;
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Meters;
+
+/// What a request is answered from: taken once when it arrives, kept to its end.
+pub struct State<F> {
+    /// The number of the generation.
+    pub generation: u64,
+    pub table: Arc<Table>,
+    pub meters: Arc<Meters>,
+    pub fetch: Arc<F>,
+}
+
+/// Answers requests from the state in force. Many listeners may serve one server.
+pub struct Server<F> {
+    state: ArcSwap<State<F>>,
+    telemetry: Arc<Telemetry>,
+    drain: Drain,
+    detached: Queue,
+    counts: Arc<Counts>,
+}
+
+impl<F: Fetch + 'static> Server<F> {
+    pub fn new(state: State<F>, telemetry: Arc<Telemetry>, drain: Drain) -> Server<F> {
+        Server {
+            state: ArcSwap::from_pointee(state),
+            telemetry,
+            drain,
+            detached: Queue::default(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// Puts another state in force: for requests that arrive from now on. Limits and timeouts of
+    /// heads count for new connections.
+    pub fn swap(&self, state: State<F>) {
+        self.state.store(Arc::new(state));
+    }
+
+    pub fn state(&self) -> Arc<State<F>> {
+        self.state.load_full()
+    }
+
+    /// How many connections are open and how many requests have no answer yet.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+}
+
+/// What a server has under way.
+#[derive(Debug, Default)]
+pub struct Counts {
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+}
+
+impl Counts {
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Requests whose answer was not written to its end yet.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn begin_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end_connection(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn begin_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end_request(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}

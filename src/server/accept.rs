@@ -1,0 +1,165 @@
+//! The listener: takes connections up to the cap, keeps track of them, and drains.
+
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
+
+use crate::engine::fetch::Fetch;
+use crate::server::connection;
+use crate::server::drain::{Drain, Phase};
+use crate::server::{Counts, Server};
+use crate::telemetry::log::{Level, Log};
+
+/// How long nothing is taken after an error that is ours: too many files open, no memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `listener` until a drain has ended. The cap on connections is that of the state in force
+/// now; over it connections wait in the system's queue.
+pub async fn serve<F: Fetch + 'static>(server: Arc<Server<F>>, listener: TcpListener) {
+    let cap = server.state().table.server.limits.connections;
+    let permits = Arc::new(Semaphore::new(cap.min(Semaphore::MAX_PERMITS)));
+    let mut connections = JoinSet::new();
+    let drain = server.drain.clone();
+    let log = server.telemetry.log();
+    tokio::select! {
+        () = take(&server, &listener, &permits, &mut connections) => {}
+        () = drain.reached(Phase::Closing) => {}
+        () = proceed(&server) => {}
+    }
+    drop(listener);
+    tokio::select! {
+        () = finish(&server, &mut connections, log) => {}
+        () = drain.reached(Phase::Cut) => {}
+        () = proceed(&server) => {}
+    }
+    connections.shutdown().await;
+}
+
+/// Takes connections for ever.
+async fn take<F: Fetch + 'static>(
+    server: &Arc<Server<F>>,
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    connections: &mut JoinSet<()>,
+) {
+    let log = server.telemetry.log();
+    loop {
+        tokio::select! {
+            accepted = next(listener, permits) => match accepted {
+                Ok((stream, permit)) => start(server, stream, permit, connections),
+                Err(error) => rest(&error, log).await,
+            },
+            Some(ended) = connections.join_next() => note_panic(&ended, log),
+        }
+    }
+}
+
+async fn next(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = permits
+        .clone()
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+/// An error of the one connection costs nothing; one of ours would come again at once.
+async fn rest(error: &io::Error, log: &Log) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
+        return;
+    }
+    log.event(
+        Level::Warn,
+        "connections cannot be taken",
+        vec![("error", error.to_string().into())],
+    );
+    sleep(PAUSE).await;
+}
+
+fn start<F: Fetch + 'static>(
+    server: &Arc<Server<F>>,
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    connections: &mut JoinSet<()>,
+) {
+    // A client that is gone already has no address.
+    let Ok(peer) = stream.peer_addr() else { return };
+    // Without it small answers wait; that it cannot be set is no reason not to answer.
+    let _ = stream.set_nodelay(true);
+    let open = Open::new(server.counts.clone(), permit);
+    let server = server.clone();
+    connections.spawn(async move {
+        let _open = open;
+        let state = server.state();
+        let drain = server.drain.clone();
+        connection::run(stream, peer, &state.table.server, server, &drain).await;
+    });
+}
+
+/// Counts a connection while it is open.
+struct Open {
+    counts: Arc<Counts>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(counts: Arc<Counts>, permit: OwnedSemaphorePermit) -> Open {
+        counts.begin_connection();
+        Open {
+            counts,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.counts.end_connection();
+    }
+}
+
+fn note_panic(ended: &Result<(), JoinError>, log: &Log) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        log.event(
+            Level::Error,
+            "a connection ended by a fault of ours",
+            Vec::new(),
+        );
+    }
+}
+
+/// Waits for what is under way.
+async fn finish<F: Fetch + 'static>(server: &Server<F>, connections: &mut JoinSet<()>, log: &Log) {
+    while let Some(ended) = connections.join_next().await {
+        note_panic(&ended, log);
+    }
+    server.detached.drained().await;
+}
+
+/// Leads a drain that has begun from phase to phase.
+async fn proceed<F: Fetch + 'static>(server: &Server<F>) {
+    let drain: &Drain = &server.drain;
+    drain.reached(Phase::Grace).await;
+    let settings = server.state().table.server.drain.clone();
+    if drain.phase() == Phase::Grace {
+        sleep(settings.grace).await;
+        drain.advance(Phase::Closing);
+    }
+    sleep(settings.max.saturating_sub(settings.grace)).await;
+    drain.advance(Phase::Cut);
+    pending::<()>().await;
+}

@@ -1,0 +1,290 @@
+//! What is written to the client: the head we make ourselves, and the body as hyper asks for it.
+//!
+//! Framing is always ours: a length that is known is said, anything else is sent in chunks, and a
+//! stream that breaks off cuts the connection, so that nobody takes a part for the whole.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::engine::code::Code;
+use crate::engine::fetch::{ByteStream, StreamError};
+use crate::engine::reply::{Problem, ReplyBody};
+use crate::server::detached::Job;
+use crate::server::link::Ticket;
+use crate::server::report::Report;
+
+/// The most that is handed over at once where many answers share a connection: so that it shows
+/// when a client takes no more.
+const SHARED_FRAME: usize = 16 * 1024;
+
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+static PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// What no route and no service may set on an answer of ours.
+static NOT_END_TO_END: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// An answer before it is framed.
+pub struct Content {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: ReplyBody,
+}
+
+impl Content {
+    pub fn problem(problem: &Problem, request_id: &str) -> Content {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, PROBLEM.clone());
+        if let Some(seconds) = problem.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        Content {
+            status: problem.status,
+            headers,
+            body: ReplyBody::Bytes(problem.body(request_id).into()),
+        }
+    }
+
+    /// An answer that is all head.
+    pub fn empty(status: u16) -> Content {
+        Content {
+            status,
+            headers: HeaderMap::new(),
+            body: ReplyBody::Bytes(Bytes::new()),
+        }
+    }
+}
+
+/// How an answer is to be written.
+pub struct Manner {
+    /// HEAD: everything but the body.
+    pub is_head: bool,
+    /// HTTP/2: several answers share the connection.
+    pub is_shared: bool,
+    /// HTTP/1: the connection ends with this answer.
+    pub closes: bool,
+    pub write_stall: Duration,
+}
+
+/// Frames `content`. What is to happen when it was written goes with the body.
+pub fn frame(content: Content, manner: &Manner, ticket: Ticket, after: After) -> Response<Answer> {
+    let Content {
+        status,
+        mut headers,
+        body,
+    } = content;
+    let status = StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| status.as_u16() >= 200)
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for name in &NOT_END_TO_END {
+        headers.remove(name);
+    }
+    let said = headers.remove(CONTENT_LENGTH);
+    let body = frame_body(status, body, said, manner, &mut headers);
+    if manner.closes && !manner.is_shared {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let answer = Answer::new(body, manner, ticket, after);
+    let mut response = Response::new(answer);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// `said` is the length that a passed answer had: only of use where no body follows.
+fn frame_body(
+    status: StatusCode,
+    body: ReplyBody,
+    said: Option<HeaderValue>,
+    manner: &Manner,
+    headers: &mut HeaderMap,
+) -> Part {
+    if matches!(status.as_u16(), 204 | 205 | 304) {
+        return Part::End;
+    }
+    if manner.is_head {
+        let length = match &body {
+            ReplyBody::Bytes(bytes) => Some(HeaderValue::from(bytes.len())),
+            ReplyBody::Stream(_) => said,
+        };
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+        return Part::End;
+    }
+    match body {
+        ReplyBody::Bytes(bytes) if bytes.is_empty() => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+            Part::End
+        }
+        ReplyBody::Bytes(bytes) => Part::Bytes(bytes),
+        ReplyBody::Stream(stream) => Part::Stream(stream, Box::pin(sleep(manner.write_stall))),
+    }
+}
+
+/// What happens when an answer was written, or could not be.
+pub struct After {
+    pub report: Report,
+    pub detached: Vec<Job>,
+}
+
+/// The body of an answer.
+pub struct Answer {
+    part: Part,
+    is_shared: bool,
+    stall: Duration,
+    after: Option<After>,
+    ticket: Ticket,
+}
+
+enum Part {
+    End,
+    Bytes(Bytes),
+    /// The clock runs while the service sends nothing.
+    Stream(ByteStream, Pin<Box<Sleep>>),
+}
+
+impl Answer {
+    fn new(part: Part, manner: &Manner, ticket: Ticket, after: After) -> Answer {
+        if manner.is_shared && !matches!(part, Part::End) {
+            ticket.waits_for_client();
+        }
+        Answer {
+            part,
+            is_shared: manner.is_shared,
+            stall: manner.write_stall,
+            after: Some(after),
+            ticket,
+        }
+    }
+
+    /// A body of these bytes and nothing after it: for tests of what lies below.
+    #[cfg(test)]
+    pub fn plain(bytes: Bytes, ticket: Ticket) -> Answer {
+        Answer {
+            part: Part::Bytes(bytes),
+            is_shared: false,
+            stall: Duration::from_secs(10),
+            after: None,
+            ticket,
+        }
+    }
+
+    fn take_bytes(&mut self) -> Bytes {
+        let Part::Bytes(bytes) = &mut self.part else {
+            return Bytes::new();
+        };
+        let most = if self.is_shared {
+            SHARED_FRAME
+        } else {
+            bytes.len()
+        };
+        let taken = bytes.split_to(most.min(bytes.len()));
+        if bytes.is_empty() {
+            self.part = Part::End;
+        }
+        taken
+    }
+
+    fn poll_stream(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let Part::Stream(stream, clock) = &mut self.part else {
+            return Poll::Ready(None);
+        };
+        loop {
+            let frame = match Pin::new(&mut *stream).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    ready!(clock.as_mut().poll(context));
+                    return Poll::Ready(Some(Err("the service sends no more".into())));
+                }
+            };
+            clock.as_mut().reset(Instant::now() + self.stall);
+            match frame {
+                None => {
+                    self.part = Part::End;
+                    return Poll::Ready(None);
+                }
+                // Trailers are dropped.
+                Some(Ok(frame)) if !frame.is_data() => {}
+                Some(frame) => return Poll::Ready(Some(frame)),
+            }
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = self.get_mut();
+        let polled = match &this.part {
+            Part::End => return Poll::Ready(None),
+            Part::Bytes(_) => Poll::Ready(Some(Ok(Frame::data(this.take_bytes())))),
+            Part::Stream(..) => this.poll_stream(context),
+        };
+        if this.is_shared {
+            match &polled {
+                Poll::Pending => this.ticket.waits_for_us(),
+                Poll::Ready(_) => this.ticket.waits_for_client(),
+            }
+        }
+        if let (Poll::Ready(Some(Err(_))), Some(after)) = (&polled, &mut this.after) {
+            after.report.failed(Code::Truncated);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.part, Part::End)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.part {
+            Part::End => SizeHint::with_exact(0),
+            Part::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Part::Stream(stream, _) => stream.size_hint(),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let Some(After {
+            mut report,
+            detached,
+        }) = self.after.take()
+        else {
+            return;
+        };
+        if !matches!(self.part, Part::End) {
+            report.failed(Code::ClientGone);
+        }
+        for job in detached {
+            job.queue();
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! One connection, from its first byte to its last: the guard, then hyper over it, HTTP/1.1 or
+//! HTTP/2 as the client begins. Knows nothing of routes; requests go to a [`Serve`].
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until};
+
+use crate::plan::settings;
+use crate::server::answer::Answer;
+use crate::server::drain::{Drain, Phase};
+use crate::server::guard::{Guard, Protocol};
+use crate::server::link::{Link, Ticket};
+
+/// What answers requests: the server itself, or a test.
+pub trait Serve: Send + Sync + 'static {
+    fn serve(
+        &self,
+        ticket: Ticket,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Answer>> + Send;
+}
+
+/// Flow control windows for what clients send (Envoy's advice for an edge).
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const SEND_BUFFER: usize = 64 * 1024;
+/// How often a quiet HTTP/2 client is asked whether it is there, and how long it may think.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams opened and reset by a client, and streams that we reset, before the connection is ended.
+const RESETS_PENDING: usize = 20;
+const RESETS_BY_US: usize = 1024;
+
+/// Serves one connection until it ends by itself or `drain` ends it.
+pub async fn run<I, S>(
+    io: I,
+    peer: SocketAddr,
+    settings: &settings::Server,
+    service: Arc<S>,
+    drain: &Drain,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Serve,
+{
+    let link = Link::new(peer);
+    let mut guard = Guard::new(io, link.clone(), &settings.limits, &settings.timeouts);
+    let protocol = tokio::select! {
+        biased;
+        protocol = guard.protocol() => protocol,
+        () = drain.reached(Phase::Closing) => return,
+    };
+    match protocol {
+        Ok(Some(Protocol::One)) => run_one(guard, link, settings, service, drain).await,
+        Ok(Some(Protocol::Two)) => run_two(guard, link, settings, service, drain).await,
+        Ok(None) | Err(_) => {}
+    }
+}
+
+async fn run_one<I, S>(
+    guard: Guard<I>,
+    link: Arc<Link>,
+    settings: &settings::Server,
+    service: Arc<S>,
+    drain: &Drain,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Serve,
+{
+    let limits = &settings.limits;
+    let head_bytes = limits.header_bytes + limits.uri + 1024;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The guard holds the clocks of heads and idle connections.
+        .header_read_timeout(None)
+        // The guard's limits are the narrower ones; hyper's only must not be narrower still.
+        .max_buf_size((2 * head_bytes).max(64 * 1024))
+        .max_header_size(2 * head_bytes);
+    if limits.headers > 100 {
+        builder.max_headers(limits.headers);
+    }
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(guard), serving(link, service)));
+    tokio::select! {
+        biased;
+        // An error here is a client that went away or does not read: the requests know.
+        _ = connection.as_mut() => return,
+        () = drain.reached(Phase::Closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn run_two<I, S>(
+    guard: Guard<I>,
+    link: Arc<Link>,
+    settings: &settings::Server,
+    service: Arc<S>,
+    drain: &Drain,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Serve,
+{
+    let limits = &settings.limits;
+    let header_list = u32::try_from(limits.header_bytes + limits.uri).unwrap_or(u32::MAX);
+    let mut connection = pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(header_list)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(RESETS_PENDING)
+            .max_local_error_reset_streams(RESETS_BY_US)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(TokioIo::new(guard), serving(link.clone(), service))
+    );
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = drain.reached(Phase::Grace) => {}
+        () = idle(&link, settings.timeouts.idle) => {}
+        () = stalled(&link, settings.timeouts.write_stall) => return,
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        biased;
+        _ = connection => {}
+        () = stalled(&link, settings.timeouts.write_stall) => {}
+    }
+}
+
+fn serving<S: Serve>(
+    link: Arc<Link>,
+    service: Arc<S>,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = Response<Answer>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
+> {
+    service_fn(move |request| {
+        let ticket = link.begin();
+        let service = service.clone();
+        async move { Ok(service.serve(ticket, request).await) }
+    })
+}
+
+/// Ends when no request was in flight for `limit`.
+async fn idle(link: &Link, limit: Duration) {
+    loop {
+        let end = link.idle_since().unwrap_or_else(Instant::now) + limit;
+        if end <= Instant::now() {
+            return;
+        }
+        sleep_until(end).await;
+    }
+}
+
+/// Ends when some answer could not be written for `limit`; looked after once in that time.
+async fn stalled(link: &Link, limit: Duration) {
+    loop {
+        tokio::time::sleep(limit).await;
+        if link.is_stalled(limit) {
+            return;
+        }
+    }
+}

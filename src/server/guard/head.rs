@@ -1,0 +1,393 @@
+//! The head of an HTTP/1 request, line by line (RFC 9112 §3, §5, §6). Stricter than any parser behind
+//! it, so that nobody behind us can read another message out of the same bytes.
+
+use crate::engine::code::Code;
+use crate::server::guard::framing::Limits;
+use crate::server::guard::line;
+use crate::server::guard::refusal::Refusal;
+use crate::server::host;
+
+/// How the body of a message whose head is complete is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// A complete head: its length in bytes, and what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub length: usize,
+    pub framing: Framing,
+    /// Bytes and number of the header lines, towards which chunk extensions and trailers count too.
+    pub header_bytes: usize,
+    pub headers: usize,
+}
+
+/// A head that is still arriving. `advance` is always given the head from its first byte.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Where the line that is not complete yet begins, and where the search for its end goes on.
+    line_start: usize,
+    resume: usize,
+    request_line: Option<RequestLine>,
+    blank_lines: usize,
+    header_bytes: usize,
+    headers: usize,
+    fields: Fields,
+}
+
+#[derive(Debug)]
+struct RequestLine {
+    is_http_10: bool,
+    /// Of a target in absolute form: authority and default port.
+    authority: Option<(Vec<u8>, &'static [u8])>,
+}
+
+/// What the framing of a message depends on.
+#[derive(Debug, Default)]
+struct Fields {
+    host: Option<Vec<u8>>,
+    content_length: Option<u64>,
+    chunked: bool,
+}
+
+/// The methods that a route may have, and those that are answered although no route has them.
+const KNOWN_METHODS: [&[u8]; 8] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE",
+];
+
+/// The names that a spelling with `_` could stand for behind a gateway that makes no difference.
+const FRAMING_NAMES: [&str; 10] = [
+    "content-length",
+    "transfer-encoding",
+    "host",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+];
+
+/// What `Connection` may not name: it would be taken off by us and missed by whoever relies on it.
+const NEVER_HOP_BY_HOP: [&str; 5] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "authorization",
+    "cookie",
+];
+
+/// The longest method, space, and version beside a target.
+const REQUEST_LINE_EXTRA: usize = 64;
+
+impl Scan {
+    /// The head, once it is complete.
+    pub fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
+        loop {
+            let from = self.resume - self.line_start;
+            let Some(line) = line::next(&bytes[self.line_start..], from)? else {
+                self.check_unfinished(bytes.len() - self.line_start, limits)?;
+                self.resume = self.line_start.max(line::resume(bytes));
+                return Ok(None);
+            };
+            let line_length = line.len() + 2;
+            let is_end = line.is_empty() && self.request_line.is_some();
+            if !is_end {
+                self.take_line(line, limits)?;
+            }
+            self.line_start += line_length;
+            self.resume = self.line_start;
+            if is_end {
+                return self.finish().map(Some);
+            }
+        }
+    }
+
+    /// A line that never ends is refused once it is longer than any that would be taken.
+    fn check_unfinished(&self, length: usize, limits: &Limits) -> Result<(), Refusal> {
+        if self.request_line.is_none() {
+            if length > limits.uri + REQUEST_LINE_EXTRA {
+                return Err(uri_too_long());
+            }
+        } else if self.header_bytes + length > limits.header_bytes {
+            return Err(headers_too_large());
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
+        if self.request_line.is_some() {
+            return self.take_field(line, limits);
+        }
+        if line.is_empty() {
+            // RFC 9112 §2.2: one empty line before the request line is ignored.
+            self.blank_lines += 1;
+            if self.blank_lines > 1 {
+                return Err(Refusal::bad("empty lines stand before the request line"));
+            }
+            return Ok(());
+        }
+        self.request_line = Some(request_line(line, limits)?);
+        Ok(())
+    }
+
+    fn take_field(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
+        self.header_bytes += line.len() + 2;
+        self.headers += 1;
+        if self.header_bytes > limits.header_bytes || self.headers > limits.headers {
+            return Err(headers_too_large());
+        }
+        let (name, value) = line::field(line)?;
+        if shadows_framing(name) {
+            return Err(Refusal::bad(
+                "a header's name is a framing header's, but for `_`",
+            ));
+        }
+        self.fields.take(name, value)
+    }
+
+    fn finish(&mut self) -> Result<Head, Refusal> {
+        let request_line = self
+            .request_line
+            .as_ref()
+            .expect("the head ends after its request line");
+        let fields = &self.fields;
+        match (&fields.host, request_line.is_http_10) {
+            (None, false) => return Err(Refusal::bad("there is no Host")),
+            (host, _) => check_authority(host.as_deref(), request_line)?,
+        }
+        if fields.chunked && fields.content_length.is_some() {
+            return Err(Refusal::bad("Content-Length beside Transfer-Encoding"));
+        }
+        if fields.chunked && request_line.is_http_10 {
+            return Err(Refusal::bad("Transfer-Encoding in HTTP/1.0"));
+        }
+        Ok(Head {
+            length: self.line_start,
+            framing: if fields.chunked {
+                Framing::Chunked
+            } else {
+                Framing::Length(fields.content_length.unwrap_or(0))
+            },
+            header_bytes: self.header_bytes,
+            headers: self.headers,
+        })
+    }
+}
+
+fn check_authority(host: Option<&[u8]>, request_line: &RequestLine) -> Result<(), Refusal> {
+    match (host, &request_line.authority) {
+        (Some(host), Some((authority, port))) if !host::same(host, authority, port) => {
+            Err(Refusal::bad("the target's authority is not the Host"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Fields {
+    fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if name.eq_ignore_ascii_case(b"host") {
+            self.take_host(value)
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.take_content_length(value)
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.take_transfer_encoding(value)
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            check_connection(value)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn take_host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.host.is_some() {
+            return Err(Refusal::bad("there are two Hosts"));
+        }
+        if !host::is_valid(value) {
+            return Err(Refusal::bad("the Host is not valid"));
+        }
+        self.host = Some(value.to_vec());
+        Ok(())
+    }
+
+    /// A second line is refused even if it is equal: nobody honest sends one.
+    fn take_content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.content_length.is_some() {
+            return Err(Refusal::bad("there are two Content-Lengths"));
+        }
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Refusal::bad("the Content-Length is not a number"));
+        }
+        let length = std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+            .filter(|length| *length <= i64::MAX as u64)
+            .ok_or_else(|| Refusal::new(Code::BodyTooLarge, "the Content-Length is too large"))?;
+        self.content_length = Some(length);
+        Ok(())
+    }
+
+    fn take_transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.chunked {
+            return Err(Refusal::bad("there are two Transfer-Encodings"));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::bad("the Transfer-Encoding is not `chunked`"));
+        }
+        self.chunked = true;
+        Ok(())
+    }
+}
+
+fn check_connection(value: &[u8]) -> Result<(), Refusal> {
+    for option in value.split(|byte| *byte == b',') {
+        let option = option.trim_ascii();
+        if NEVER_HOP_BY_HOP
+            .iter()
+            .any(|name| option.eq_ignore_ascii_case(name.as_bytes()))
+        {
+            return Err(Refusal::bad(
+                "Connection names a header that is not hop-by-hop",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `name`, with `-` for `_`, is a header that frames or routes messages.
+pub fn shadows_framing(name: &[u8]) -> bool {
+    memchr::memchr(b'_', name).is_some()
+        && FRAMING_NAMES.iter().any(|framing| {
+            framing.len() == name.len()
+                && framing
+                    .bytes()
+                    .zip(name)
+                    .all(|(left, right)| left == dashed(*right))
+        })
+}
+
+fn dashed(byte: u8) -> u8 {
+    if byte == b'_' {
+        b'-'
+    } else {
+        byte.to_ascii_lowercase()
+    }
+}
+
+fn request_line(line: &[u8], limits: &Limits) -> Result<RequestLine, Refusal> {
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Refusal::bad("the request line has not three parts"));
+    };
+    check_method(method)?;
+    if target.len() > limits.uri {
+        return Err(uri_too_long());
+    }
+    let authority = target_authority(method, target)?;
+    Ok(RequestLine {
+        is_http_10: is_http_10(version)?,
+        authority,
+    })
+}
+
+fn check_method(method: &[u8]) -> Result<(), Refusal> {
+    if !line::is_token(method) {
+        return Err(Refusal::bad("the method is not a token"));
+    }
+    if KNOWN_METHODS.contains(&method) {
+        return Ok(());
+    }
+    if KNOWN_METHODS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(method))
+    {
+        return Err(Refusal::bad("methods are written in upper case"));
+    }
+    Err(Refusal::new(
+        Code::UnknownMethod,
+        "the method is not known here",
+    ))
+}
+
+fn is_http_10(version: &[u8]) -> Result<bool, Refusal> {
+    match version {
+        b"HTTP/1.1" => Ok(false),
+        b"HTTP/1.0" => Ok(true),
+        _ if version.len() >= 5 && version[..5].eq_ignore_ascii_case(b"http/") => {
+            Err(Refusal::new(
+                Code::VersionNotSupported,
+                "the version is neither HTTP/1.1 nor HTTP/1.0",
+            ))
+        }
+        _ => Err(Refusal::bad("the request line does not end with a version")),
+    }
+}
+
+/// Checks the target's form; the authority and its default port if it is in absolute form.
+fn target_authority(
+    method: &[u8],
+    target: &[u8],
+) -> Result<Option<(Vec<u8>, &'static [u8])>, Refusal> {
+    if target == b"*" {
+        return match method {
+            b"OPTIONS" => Ok(None),
+            _ => Err(Refusal::bad("the target `*` is for OPTIONS")),
+        };
+    }
+    if !is_target_text(target) {
+        return Err(Refusal::bad(
+            "the target has a character that may not stand there",
+        ));
+    }
+    if target.first() == Some(&b'/') {
+        return Ok(None);
+    }
+    let (rest, port): (&[u8], &'static [u8]) = if starts_with_scheme(target, b"http://") {
+        (&target[7..], b"80")
+    } else if starts_with_scheme(target, b"https://") {
+        (&target[8..], b"443")
+    } else {
+        return Err(Refusal::bad("the target is neither a path nor a URL"));
+    };
+    let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    if !host::is_valid(authority) {
+        return Err(Refusal::bad("the target's authority is not valid"));
+    }
+    Ok(Some((authority.to_vec(), port)))
+}
+
+fn starts_with_scheme(target: &[u8], scheme: &[u8]) -> bool {
+    target
+        .get(..scheme.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
+/// Whether a target holds only what a URL may hold, as browsers and clients write it: no control
+/// byte, no space, no fragment, nothing outside ASCII.
+pub fn is_target_text(target: &[u8]) -> bool {
+    target
+        .iter()
+        .all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+        && http::Uri::try_from(target).is_ok()
+}
+
+fn uri_too_long() -> Refusal {
+    Refusal::new(
+        Code::UriTooLong,
+        "the target is longer than `server.limits.uri`",
+    )
+}
+
+/// Shared with the chunk scanner, whose extensions and trailers count into the same limit.
+pub fn headers_too_large() -> Refusal {
+    Refusal::new(
+        Code::HeadersTooLarge,
+        "the headers are larger than `server.limits.header_bytes` or more than `server.limits.headers`",
+    )
+}

@@ -1,0 +1,426 @@
+//! Stands between the socket and hyper and reads the raw bytes of every head and of chunk framing
+//! before hyper does, keep-alive and pipelining included.
+//!
+//! Hyper drops a Content-Length beside Transfer-Encoding and takes a bare LF before a handler could
+//! see it; so what reaches hyper here is known to be one strict message after the other, byte for byte
+//! as the client sent it. In the place of a message that is refused hyper is given a request of our
+//! own, which is answered with the refusal in its turn, after the answers to what came before it, and
+//! ends the connection. A body that breaks off ends there, and whoever reads it asks the [`Link`] why.
+//!
+//! It also holds the clocks that only somebody at the socket can: for a head, for an idle connection,
+//! and for a peer that does not read. It knows nothing of routes. Read [`framing`] next.
+
+pub mod chunk;
+pub mod framing;
+pub mod head;
+pub mod line;
+pub mod refusal;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::engine::code::Code;
+use crate::plan::settings::{Limits, Timeouts};
+use crate::server::guard::framing::Framing;
+use crate::server::guard::refusal::Refusal;
+use crate::server::link::Link;
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    One,
+    Two,
+}
+
+/// The client connection preface of HTTP/2 (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What hyper is given in the place of a message that is refused.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// How much is read at once where bytes are looked at.
+const READ_SIZE: usize = 8 * 1024;
+
+/// After a connection's last answer: what the client still sends is read and dropped for a while, for
+/// closing over unread bytes would reset the connection and take the answer with it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+pub struct Guard<I> {
+    io: I,
+    link: Arc<Link>,
+    timeouts: Timeouts,
+    accepted: Instant,
+    stage: Stage,
+    framing: Framing,
+    /// What arrived and was not handed over; empty, and without memory, while nothing is half there.
+    buffer: BytesMut,
+    /// So many bytes at the front of `buffer` are fit to be handed over.
+    passed: usize,
+    read_clock: Option<(Wait, Pin<Box<Sleep>>)>,
+    write_clock: Option<Pin<Box<Sleep>>>,
+    shutdown: Shutdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// HTTP/1: every byte of framing is looked at.
+    Framed,
+    /// HTTP/2: bytes go through as they are.
+    Opaque,
+    /// The stand-in was handed over; nothing else is read.
+    Refused,
+    /// Hyper is told that the client sends no more.
+    Ended,
+}
+
+/// What the read clock runs for; the number is that of the heads passed when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Head(u64),
+    Idle(u64),
+}
+
+enum Shutdown {
+    Open,
+    Lingering(Pin<Box<Sleep>>, usize),
+    Done,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
+    pub fn new(io: I, link: Arc<Link>, limits: &Limits, timeouts: &Timeouts) -> Guard<I> {
+        Guard {
+            io,
+            link,
+            timeouts: timeouts.clone(),
+            accepted: Instant::now(),
+            stage: Stage::Framed,
+            framing: Framing::new(framing::Limits {
+                header_bytes: limits.header_bytes,
+                headers: limits.headers,
+                uri: limits.uri,
+            }),
+            buffer: BytesMut::new(),
+            passed: 0,
+            read_clock: None,
+            write_clock: None,
+            shutdown: Shutdown::Open,
+        }
+    }
+
+    /// Waits until it can be told what the client speaks; `None` if it never began to.
+    pub async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
+        let protocol = poll_fn(|context| self.poll_protocol(context)).await?;
+        if protocol == Some(Protocol::Two) {
+            self.stage = Stage::Opaque;
+            self.passed = self.buffer.len();
+            self.read_clock = None;
+        }
+        Ok(protocol)
+    }
+
+    fn poll_protocol(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Protocol>>> {
+        loop {
+            let seen = self.buffer.len().min(PREFACE.len());
+            if self.buffer[..seen] != PREFACE[..seen] {
+                return Poll::Ready(Ok(Some(Protocol::One)));
+            }
+            if seen == PREFACE.len() {
+                return Poll::Ready(Ok(Some(Protocol::Two)));
+            }
+            let some = (!self.buffer.is_empty()).then_some(Protocol::One);
+            match self.poll_fill(context)? {
+                Poll::Ready(0) => return Poll::Ready(Ok(some)),
+                Poll::Ready(_) => {}
+                Poll::Pending => {
+                    ready!(self.poll_read_clock(context));
+                    return Poll::Ready(Ok(some));
+                }
+            }
+        }
+    }
+
+    /// Reads what is there into `buffer`. The read goes over the stack, so that a connection that
+    /// waits holds no memory for it.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [const { MaybeUninit::uninit() }; READ_SIZE];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.io).poll_read(context, &mut read))?;
+        self.buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Hands over what is fit; false when nothing is.
+    fn hand_over(&mut self, out: &mut ReadBuf<'_>) -> bool {
+        if self.passed == 0 {
+            return false;
+        }
+        let count = self.passed.min(out.remaining());
+        out.put_slice(&self.buffer[..count]);
+        self.buffer.advance(count);
+        self.passed -= count;
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        true
+    }
+
+    /// Bytes that need no look go straight to the reader.
+    fn poll_straight(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = usize::try_from(self.framing.unexamined()).unwrap_or(usize::MAX);
+        let mut space = [const { MaybeUninit::uninit() }; READ_SIZE];
+        let mut read = ReadBuf::uninit(&mut space[..most.min(READ_SIZE).min(out.remaining())]);
+        ready!(Pin::new(&mut self.io).poll_read(context, &mut read))?;
+        let count = read.filled().len();
+        if count == 0 {
+            self.end_in_message();
+            return Poll::Ready(Ok(()));
+        }
+        out.put_slice(read.filled());
+        self.framing.skip(count as u64);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks at what has arrived; true when there is something new to be done.
+    fn examine(&mut self) -> bool {
+        if self.buffer.is_empty() {
+            return false;
+        }
+        match self.framing.advance(&self.buffer) {
+            Ok(0) => false,
+            Ok(passed) => {
+                self.passed = passed;
+                true
+            }
+            Err(refusal) => {
+                self.refuse(refusal);
+                true
+            }
+        }
+    }
+
+    /// In a head, the stand-in takes the message's place; in a body, the body ends here.
+    fn refuse(&mut self, refusal: Refusal) {
+        self.read_clock = None;
+        if self.framing.is_at_head() {
+            self.link.refuse(self.framing.heads() + 1, refusal);
+            self.buffer = BytesMut::from(STAND_IN);
+            self.passed = STAND_IN.len();
+            self.stage = Stage::Refused;
+        } else {
+            self.link.refuse(self.framing.heads(), refusal);
+            self.buffer = BytesMut::new();
+            self.stage = Stage::Ended;
+        }
+    }
+
+    /// The client sends no more.
+    fn end(&mut self) {
+        if self.framing.is_at_head() {
+            self.stage = Stage::Ended;
+            self.read_clock = None;
+        } else {
+            self.end_in_message();
+        }
+    }
+
+    fn end_in_message(&mut self) {
+        self.refuse(Refusal::bad("the body ended before its end"));
+    }
+
+    /// What is waited for while nothing arrives, and from when it counts.
+    fn wait(&self) -> Option<(Wait, Instant)> {
+        let heads = self.framing.heads();
+        if !self.framing.is_at_head() {
+            return None;
+        }
+        if heads == 0 {
+            return Some((Wait::Head(0), self.accepted + self.timeouts.headers));
+        }
+        if !self.buffer.is_empty() {
+            return Some((Wait::Head(heads), Instant::now() + self.timeouts.headers));
+        }
+        (self.link.finished() >= heads)
+            .then(|| (Wait::Idle(heads), Instant::now() + self.timeouts.idle))
+    }
+
+    /// Ready when what is waited for took too long.
+    fn poll_read_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some((wait, deadline)) = self.wait() else {
+            self.read_clock = None;
+            return Poll::Pending;
+        };
+        match &mut self.read_clock {
+            Some((running, clock)) if *running == wait => clock.as_mut().poll(context),
+            other => {
+                let (_, clock) = other.insert((wait, Box::pin(sleep_until(deadline))));
+                clock.as_mut().poll(context)
+            }
+        }
+    }
+
+    /// A head that does not get complete is refused; a connection on which nothing is said ends.
+    fn give_up_waiting(&mut self) {
+        if self.buffer.is_empty() {
+            self.end();
+        } else {
+            self.refuse(Refusal::new(
+                Code::RequestTimeout,
+                "the head was not complete within `server.timeouts.headers`",
+            ));
+        }
+    }
+
+    /// Writing made no progress: for how long?
+    fn poll_write_clock(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let stall = self.timeouts.write_stall;
+        let clock = self
+            .write_clock
+            .get_or_insert_with(|| Box::pin(sleep(stall)));
+        ready!(clock.as_mut().poll(context));
+        Poll::Ready(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client does not read",
+        ))
+    }
+
+    fn poll_writing<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_pending() {
+            return self.poll_write_clock(context).map(Err);
+        }
+        self.write_clock = None;
+        result
+    }
+
+    fn is_unread(&self) -> bool {
+        match self.stage {
+            Stage::Framed => !self.framing.is_at_head() || !self.buffer.is_empty(),
+            Stage::Refused => true,
+            Stage::Ended => self.link.has_refused(),
+            Stage::Opaque => false,
+        }
+    }
+
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Shutdown::Lingering(clock, left) = &mut self.shutdown else {
+                return Poll::Ready(());
+            };
+            if *left == 0 || clock.as_mut().poll(context).is_ready() {
+                break;
+            }
+            let mut space = [const { MaybeUninit::uninit() }; READ_SIZE];
+            let mut read = ReadBuf::uninit(&mut space);
+            match ready!(Pin::new(&mut self.io).poll_read(context, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => {
+                    *left = left.saturating_sub(read.filled().len());
+                }
+                _ => break,
+            }
+        }
+        self.shutdown = Shutdown::Done;
+        Poll::Ready(())
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.hand_over(out) {
+                return Poll::Ready(Ok(()));
+            }
+            match this.stage {
+                Stage::Opaque => return Pin::new(&mut this.io).poll_read(context, out),
+                Stage::Refused => return Poll::Pending,
+                Stage::Ended => return Poll::Ready(Ok(())),
+                Stage::Framed => {}
+            }
+            if this.buffer.is_empty() && this.framing.unexamined() > 0 {
+                ready!(this.poll_straight(context, out))?;
+                return Poll::Ready(Ok(()));
+            }
+            if this.examine() {
+                continue;
+            }
+            match this.poll_fill(context)? {
+                Poll::Ready(0) => this.end(),
+                Poll::Ready(_) => {}
+                Poll::Pending => {
+                    ready!(this.poll_read_clock(context));
+                    this.give_up_waiting();
+                }
+            }
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<I> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write(context, bytes);
+        this.poll_writing(context, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write_vectored(context, slices);
+        this.poll_writing(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_flush(context);
+        if result.is_pending() {
+            return this.poll_write_clock(context).map(Err);
+        }
+        result
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if matches!(this.shutdown, Shutdown::Open) {
+            let result = Pin::new(&mut this.io).poll_shutdown(context);
+            ready!(this.poll_writing(context, result))?;
+            this.shutdown = if this.is_unread() {
+                Shutdown::Lingering(Box::pin(sleep(LINGER)), LINGER_BYTES)
+            } else {
+                Shutdown::Done
+            };
+        }
+        this.poll_linger(context).map(Ok)
+    }
+}

@@ -1,0 +1,445 @@
+//! One request: takes the state once, finds the route, bounds the body, sets the deadline, lets the
+//! engine run the plan, and frames what it says.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt;
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, Version};
+use hyper::body::Body;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::engine::code::Code;
+use crate::engine::fetch::{Fetch, Identity};
+use crate::engine::record::Record;
+use crate::engine::reply::{Problem, Reply};
+use crate::engine::request::{self, RequestBody};
+use crate::engine::{input, run};
+use crate::plan::Route;
+use crate::plan::matcher::Match;
+use crate::plan::settings;
+use crate::server::answer::{self, After, Answer, Content, Manner};
+use crate::server::body::{self, Bounds, Broken};
+use crate::server::connection::Serve;
+use crate::server::guard::head::{is_target_text, shadows_framing};
+use crate::server::guard::refusal::Refusal;
+use crate::server::link::Ticket;
+use crate::server::report::Report;
+use crate::server::{Server, State, clock, host, identity, query};
+use crate::telemetry::Finished;
+
+/// The methods a route may have, for `OPTIONS *`.
+const EVERY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+
+/// What a request ends with before it is framed.
+enum Outcome {
+    Reply(Reply),
+    Options { allow: String },
+    WrongMethod { allow: String },
+    Problem(Problem),
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Outcome {
+        Outcome::Problem(Problem::new(refusal.code, refusal.detail))
+    }
+}
+
+impl From<Problem> for Outcome {
+    fn from(problem: Problem) -> Outcome {
+        Outcome::Problem(problem)
+    }
+}
+
+/// What is known of a request from its head.
+struct Head {
+    parts: Parts,
+    host: String,
+    identity: Arc<Identity>,
+    started: Instant,
+}
+
+impl<F: Fetch + 'static> Serve for Server<F> {
+    async fn serve(&self, ticket: Ticket, request: Request<Incoming>) -> Response<Answer> {
+        let state = self.state();
+        let (parts, body) = request.into_parts();
+        let head = Head::new(parts, &state.table.server, &ticket);
+        let mut report = self.report(&state, &head);
+        let mut is_read = body.is_end_stream();
+        let work = answer(&state, &ticket, &head, body, &mut report, &mut is_read);
+        let outcome = caught(work).await.unwrap_or_else(|| {
+            is_read = false;
+            Problem::new(Code::Internal, "the request met a fault of ours").into()
+        });
+        let manner = Manner {
+            is_head: head.parts.method == Method::HEAD,
+            is_shared: head.is_shared(),
+            // What is left of an unread body would be taken for the next request.
+            closes: !is_read || ticket.refusal().is_some() || self.drain.is_draining(),
+            write_stall: state.table.server.timeouts.write_stall,
+        };
+        self.respond(&state, &head, outcome, &manner, ticket, report)
+    }
+}
+
+impl<F: Fetch + 'static> Server<F> {
+    fn report(&self, state: &State<F>, head: &Head) -> Report {
+        let finished = Finished {
+            request_id: head.identity.request_id.clone(),
+            trace_id: head.identity.trace_id.clone(),
+            method: Some(head.parts.method.clone()),
+            path: head.parts.uri.path().to_owned(),
+            client: head.identity.client_ip,
+            generation: state.generation,
+            route: None,
+            status: Code::ClientGone.status(),
+            elapsed: std::time::Duration::ZERO,
+            failure: None,
+            record: None,
+        };
+        Report::new(
+            self.telemetry.clone(),
+            state.meters.clone(),
+            self.counts.clone(),
+            head.started,
+            finished,
+        )
+    }
+
+    fn respond(
+        &self,
+        state: &State<F>,
+        head: &Head,
+        outcome: Outcome,
+        manner: &Manner,
+        ticket: Ticket,
+        mut report: Report,
+    ) -> Response<Answer> {
+        let request_id = &head.identity.request_id;
+        let mut detached = Vec::new();
+        let mut content = match outcome {
+            Outcome::Reply(reply) => {
+                let timing = state
+                    .table
+                    .server
+                    .server_timing
+                    .then(|| timing(&reply.record));
+                detached.extend(reply.detached.into_iter().map(|exchange| {
+                    self.detached
+                        .job(state.fetch.clone(), state.meters.clone(), exchange)
+                }));
+                note_record(&mut report, reply.record);
+                let mut content = Content {
+                    status: reply.status,
+                    headers: reply.headers,
+                    body: reply.body,
+                };
+                if let Some(Ok(timing)) = timing.map(HeaderValue::try_from) {
+                    content.headers.insert(&answer::SERVER_TIMING, timing);
+                }
+                content
+            }
+            Outcome::Options { allow } => {
+                note_refusal(&mut report, 204, None);
+                allowing(Content::empty(204), &allow)
+            }
+            Outcome::WrongMethod { allow } => {
+                let problem = Problem::new(
+                    Code::MethodNotAllowed,
+                    "the path has routes, but not for this method",
+                );
+                note_refusal(&mut report, problem.status, Some(problem.code));
+                allowing(Content::problem(&problem, request_id), &allow)
+            }
+            Outcome::Problem(problem) => {
+                note_refusal(&mut report, problem.status, Some(problem.code));
+                Content::problem(&problem, request_id)
+            }
+        };
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            content.headers.insert(&answer::REQUEST_ID, id);
+        }
+        answer::frame(content, manner, ticket, After { report, detached })
+    }
+}
+
+impl Head {
+    fn new(mut parts: Parts, settings: &settings::Server, ticket: &Ticket) -> Head {
+        let started = Instant::now();
+        let identity = identity::read(&parts.headers, ticket.link().peer, &settings.trusted);
+        let host = authority(&mut parts);
+        Head {
+            host,
+            identity,
+            started,
+            parts,
+        }
+    }
+
+    /// HTTP/2: several requests share the connection.
+    fn is_shared(&self) -> bool {
+        self.parts.version == Version::HTTP_2
+    }
+}
+
+/// The host that is asked, without its port. `Host` is made to say it in HTTP/2 too.
+fn authority(parts: &mut Parts) -> String {
+    let authority = parts
+        .uri
+        .authority()
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority {
+        parts.headers.entry(header::HOST).or_insert(authority);
+    }
+    parts
+        .headers
+        .get(header::HOST)
+        .map_or_else(String::new, |value| host::name(value.as_bytes()))
+}
+
+/// Runs `work`; `None` if it panicked, which ends nothing but this request.
+async fn caught<T>(work: impl Future<Output = Result<T, T>>) -> Option<T> {
+    let result = AssertUnwindSafe(work).catch_unwind().await.ok()?;
+    Some(result.unwrap_or_else(|outcome| outcome))
+}
+
+/// The answer to a request, `Err` where it comes from the door.
+async fn answer<F: Fetch + 'static>(
+    state: &State<F>,
+    ticket: &Ticket,
+    head: &Head,
+    body: Incoming,
+    report: &mut Report,
+    is_read: &mut bool,
+) -> Result<Outcome, Outcome> {
+    if let Some(refusal) = ticket.refusal() {
+        return Err(refusal.into());
+    }
+    let settings = &state.table.server;
+    check(&head.parts, &settings.limits)?;
+    let (route, parameters) = find(state, head)?;
+    report.note(|finished| finished.route = Some(route.clone()));
+    let is_trusted = identity::is_trusted(ticket.link().peer.ip(), &settings.trusted);
+    let deadline = clock::deadline(head.started, route.timeout, &head.parts.headers, is_trusted)
+        .ok_or_else(|| {
+            Problem::new(Code::DeadlineExhausted, "the client leaves too little time")
+        })?;
+    let raw_query = head.parts.uri.query();
+    let query = query::pairs(raw_query.unwrap_or(""))
+        .ok_or_else(|| Refusal::bad("an escape in the query is broken or is no UTF-8"))?;
+    let (body, broken) = receive(&route, settings, ticket, body, deadline, is_read).await?;
+    let request = request::Request {
+        method: head.parts.method.clone(),
+        host: head.host.clone(),
+        parameters,
+        query,
+        raw_query: raw_query.map(str::to_owned),
+        headers: end_to_end(&head.parts.headers),
+        body,
+        client_ip: head.identity.client_ip,
+        identity: head.identity.clone(),
+        started: head.started,
+        deadline,
+    };
+    let accepted = input::accept(&route, request)?;
+    let reply = run::run(&route, accepted, &*state.fetch).await;
+    Ok(blame_client(reply, broken.as_ref()))
+}
+
+/// The body as far as this route needs it.
+async fn receive(
+    route: &Route,
+    settings: &settings::Server,
+    ticket: &Ticket,
+    body: Incoming,
+    deadline: Instant,
+    is_read: &mut bool,
+) -> Result<(RequestBody, Option<Broken>), Refusal> {
+    let input_most = route.input.body.as_ref().map(|body| body.max);
+    let most = input_most.unwrap_or(usize::MAX).min(settings.limits.body);
+    if route.streams_request {
+        if body::is_too_large(&body, most) {
+            return Err(body::too_large());
+        }
+        let stall = settings.timeouts.write_stall;
+        let (stream, broken) = body::stream(body, most, stall, ticket.inquiry());
+        return Ok((RequestBody::Stream(Mutex::new(Some(stream))), Some(broken)));
+    }
+    let bounds = Bounds {
+        most,
+        rate: settings.timeouts.body_rate,
+        deadline,
+    };
+    let bytes = body::read(body, bounds, ticket.inquiry()).await?;
+    *is_read = true;
+    Ok((RequestBody::Read(bytes), None))
+}
+
+/// A streamed body that the client broke off fails the call, but it is not the service's fault.
+fn blame_client(reply: Reply, broken: Option<&Broken>) -> Outcome {
+    match broken.and_then(|broken| broken.get()) {
+        Some(refusal) if reply.record.failure.is_some() => (*refusal).into(),
+        _ => Outcome::Reply(reply),
+    }
+}
+
+/// What the guard has checked of HTTP/1, once more for HTTP/2.
+fn check(parts: &Parts, limits: &settings::Limits) -> Result<(), Refusal> {
+    if parts.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    if target.len() > limits.uri {
+        return Err(Refusal::new(
+            Code::UriTooLong,
+            "the target is longer than `server.limits.uri`",
+        ));
+    }
+    if target != "*" && !is_target_text(target.as_bytes()) {
+        return Err(Refusal::bad(
+            "the target has a character that may not stand there",
+        ));
+    }
+    if parts.headers.len() > limits.headers + 1 {
+        return Err(Refusal::new(
+            Code::HeadersTooLarge,
+            "there are more headers than `server.limits.headers`",
+        ));
+    }
+    check_host(parts)?;
+    if parts
+        .headers
+        .keys()
+        .any(|name| shadows_framing(name.as_str().as_bytes()))
+    {
+        return Err(Refusal::bad(
+            "a header's name is a framing header's, but for `_`",
+        ));
+    }
+    if parts.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Refusal::bad("there are two Content-Lengths"));
+    }
+    match parts.method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH => Ok(()),
+        Method::DELETE | Method::OPTIONS | Method::TRACE => Ok(()),
+        _ => Err(Refusal::new(
+            Code::UnknownMethod,
+            "the method is not known here",
+        )),
+    }
+}
+
+fn check_host(parts: &Parts) -> Result<(), Refusal> {
+    let host = identity::single(&parts.headers, &header::HOST)
+        .map(HeaderValue::as_bytes)
+        .filter(|host| host::is_valid(host))
+        .ok_or_else(|| Refusal::bad("the authority or Host is missing or not valid"))?;
+    match parts.uri.authority() {
+        Some(authority) if !host::same(authority.as_str().as_bytes(), host, b"80") => {
+            Err(Refusal::bad("the target's authority is not the Host"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn find<F>(state: &State<F>, head: &Head) -> Result<(Arc<Route>, Vec<String>), Outcome> {
+    let (method, path) = (&head.parts.method, head.parts.uri.path());
+    if path == "*" {
+        return Err(Outcome::Options {
+            allow: EVERY_METHOD.to_owned(),
+        });
+    }
+    match state.table.matcher.find(method, &head.host, path) {
+        Match::Route { index, parameters } => Ok((state.table.routes[index].clone(), parameters)),
+        Match::Options { allow } => Err(Outcome::Options { allow }),
+        Match::MethodNotAllowed { allow } => Err(Outcome::WrongMethod { allow }),
+        Match::NotFound => Err(Problem::new(Code::NoRoute, "no route has this path").into()),
+        Match::BadPath => {
+            Err(Refusal::bad("an escape in the path is broken or is no UTF-8").into())
+        }
+    }
+}
+
+/// The headers that are for the other end, not for this connection.
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    for value in headers.get_all(header::CONNECTION) {
+        for option in value.to_str().unwrap_or("").split(',') {
+            if let Ok(name) = HeaderName::try_from(option.trim()) {
+                kept.remove(name);
+            }
+        }
+    }
+    for name in [
+        header::CONNECTION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::CONTENT_LENGTH,
+        header::PROXY_AUTHORIZATION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ] {
+        kept.remove(name);
+    }
+    join_cookies(&mut kept);
+    kept
+}
+
+/// HTTP/2 may split cookies over lines; together they are one list (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+fn allowing(mut content: Content, allow: &str) -> Content {
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        content.headers.insert(header::ALLOW, allow);
+    }
+    content
+}
+
+/// The calls of a run as `server-timing` has them, in milliseconds.
+fn timing(record: &Record) -> String {
+    let mut out = String::new();
+    for call in &record.calls {
+        if !out.is_empty() {
+            out.push_str(", ");
+        }
+        let name = &record.route.calls[call.call.0].name;
+        let milliseconds = call.elapsed.as_secs_f64() * 1000.0;
+        out.push_str(&format!("{name};dur={milliseconds:.1}"));
+    }
+    out
+}
+
+fn note_record(report: &mut Report, record: Record) {
+    report.note(|finished| {
+        finished.status = record.status;
+        finished.failure = record.failure;
+        finished.record = Some(record);
+    });
+}
+
+fn note_refusal(report: &mut Report, status: u16, failure: Option<Code>) {
+    report.note(|finished| {
+        finished.status = status;
+        finished.failure = failure;
+    });
+}

@@ -1,0 +1,143 @@
+//! What the two ends of one connection know of each other: the guard at its socket and the requests
+//! that hyper makes of its bytes.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::server::guard::refusal::Refusal;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Link {
+    pub peer: SocketAddr,
+    begun: AtomicU64,
+    finished: AtomicU64,
+    /// The number of the request that is refused, and why. Nothing comes after it.
+    refusal: OnceLock<(u64, Refusal)>,
+    answers: Mutex<Answers>,
+}
+
+/// The answers that are on their way, for connections where the socket cannot tell which one stalls.
+#[derive(Debug)]
+struct Answers {
+    last_change: Instant,
+    /// Since when each waits for its client; `None` while it waits for us.
+    waiting: HashMap<u64, Option<Instant>>,
+}
+
+impl Link {
+    pub fn new(peer: SocketAddr) -> Arc<Link> {
+        Arc::new(Link {
+            peer,
+            begun: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            refusal: OnceLock::new(),
+            answers: Mutex::new(Answers {
+                last_change: Instant::now(),
+                waiting: HashMap::new(),
+            }),
+        })
+    }
+
+    /// Counts a request; the ticket is dropped when its answer was handed to hyper to the end.
+    pub fn begin(self: &Arc<Link>) -> Ticket {
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        Ticket {
+            link: self.clone(),
+            number,
+        }
+    }
+
+    pub fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    pub fn refuse(&self, number: u64, refusal: Refusal) {
+        // Only the first counts: nothing is read after it.
+        let _ = self.refusal.set((number, refusal));
+    }
+
+    pub fn has_refused(&self) -> bool {
+        self.refusal.get().is_some()
+    }
+
+    fn refusal_of(&self, number: u64) -> Option<Refusal> {
+        match self.refusal.get() {
+            Some((refused, refusal)) if *refused == number => Some(*refusal),
+            _ => None,
+        }
+    }
+
+    /// Since when no request is in flight.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let answers = self.lock();
+        (self.begun.load(Ordering::Acquire) == self.finished()).then_some(answers.last_change)
+    }
+
+    /// Whether some answer has waited for its client that long.
+    pub fn is_stalled(&self, limit: Duration) -> bool {
+        let now = Instant::now();
+        self.lock()
+            .waiting
+            .values()
+            .flatten()
+            .any(|since| now.duration_since(*since) >= limit)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Answers> {
+        self.answers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// One request on its connection.
+#[derive(Debug)]
+pub struct Ticket {
+    link: Arc<Link>,
+    number: u64,
+}
+
+impl Ticket {
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Why this request, or its body, was not let through.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.link.refusal_of(self.number)
+    }
+
+    /// The same question, for whoever outlives the ticket.
+    pub fn inquiry(&self) -> impl Fn() -> Option<Refusal> + Send + Unpin + 'static {
+        let (link, number) = (self.link.clone(), self.number);
+        move || link.refusal_of(number)
+    }
+
+    /// From now on the answer waits for its client to take what it has.
+    pub fn waits_for_client(&self) {
+        self.link
+            .lock()
+            .waiting
+            .insert(self.number, Some(Instant::now()));
+    }
+
+    /// The client has taken all there is.
+    pub fn waits_for_us(&self) {
+        self.link.lock().waiting.insert(self.number, None);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut answers = self.link.lock();
+        answers.waiting.remove(&self.number);
+        answers.last_change = Instant::now();
+        self.link.finished.fetch_add(1, Ordering::AcqRel);
+    }
+}

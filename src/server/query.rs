@@ -1,0 +1,72 @@
+//! The query of a target, decoded into pairs.
+
+/// The pairs in their order; `+` is a space. `None` where an escape is broken or is no UTF-8.
+pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match byte {
+            b'%' => {
+                let ([high, low], after) = after
+                    .split_first_chunk::<2>()
+                    .map(|(two, after)| (*two, after))?;
+                out.push(digit(high)? * 16 + digit(low)?);
+                after
+            }
+            b'+' => {
+                out.push(b' ');
+                after
+            }
+            _ => {
+                out.push(byte);
+                after
+            }
+        };
+    }
+    String::from_utf8(out).ok()
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_pairs_in_order() {
+        let rows: [(&str, Option<&[(&str, &str)]>); 9] = [
+            ("", Some(&[])),
+            ("a=1&b=2&a=3", Some(&[("a", "1"), ("b", "2"), ("a", "3")])),
+            ("a", Some(&[("a", "")])),
+            ("a=&&=b", Some(&[("a", ""), ("", "b")])),
+            ("a=b=c", Some(&[("a", "b=c")])),
+            ("q=a+b%2B%26", Some(&[("q", "a b+&")])),
+            ("q=%C3%A4", Some(&[("q", "ä")])),
+            ("q=%C3", None),
+            ("q=%4", None),
+        ];
+        for (query, expected) in rows {
+            let expected = expected.map(|pairs| {
+                pairs
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.to_string()))
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(pairs(query), expected, "{query}");
+        }
+        assert_eq!(pairs("q=%zz"), None);
+    }
+}
