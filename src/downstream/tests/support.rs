@@ -145,6 +145,15 @@ pub struct Piped {
     pub dialed: AtomicUsize,
 }
 
+impl Piped {
+    pub fn new(script: Script) -> Piped {
+        Piped {
+            script,
+            dialed: AtomicUsize::new(0),
+        }
+    }
+}
+
 impl Dial for Piped {
     type Io = DuplexStream;
 
@@ -238,13 +247,7 @@ pub fn over_tcp(port: u16) -> Fixture<Tcp> {
 }
 
 pub fn piped(script: Script) -> Fixture<Piped> {
-    Fixture::new(
-        service(80),
-        Piped {
-            script,
-            dialed: AtomicUsize::new(0),
-        },
-    )
+    Fixture::new(service(80), Piped::new(script))
 }
 
 pub fn shown(fetched: &Fetched) -> String {
