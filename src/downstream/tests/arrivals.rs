@@ -31,12 +31,24 @@ async fn broken_answers_become_codes() {
     check("", "reset").await;
     check("HTTP/1.1 200 OK\r\ncontent-le", "truncated").await;
     check("H", "truncated").await;
-    check("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", "truncated").await;
+    check(
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}",
+        "truncated",
+    )
+    .await;
     check("SSH-2.0-OpenSSH_9.2\r\n\r\n", "protocol_error").await;
     check("HTTP/1.1 20x OK\r\n\r\n", "protocol_error").await;
     check("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "protocol_error").await;
-    check("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "protocol_error").await;
-    check("HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\n{}", "protocol_error").await;
+    check(
+        "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        "protocol_error",
+    )
+    .await;
+    check(
+        "HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\n{}",
+        "protocol_error",
+    )
+    .await;
     check(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "protocol_error",
@@ -73,13 +85,22 @@ async fn a_reset_is_judged_by_when_it_comes() {
     }
     check("", "reset x1").await;
     check("HTTP/1.1 2", "truncated x1").await;
-    check("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", "truncated x1").await;
+    check(
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}",
+        "truncated x1",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn heads_have_limits() {
     let lines = |count| "x-a: b\r\n".repeat(count);
-    let many = |count| format!("HTTP/1.1 200 OK\r\n{}content-length: 1\r\n\r\n1", lines(count));
+    let many = |count| {
+        format!(
+            "HTTP/1.1 200 OK\r\n{}content-length: 1\r\n\r\n1",
+            lines(count)
+        )
+    };
     let long = |count| {
         let value = "v".repeat(count);
         format!("HTTP/1.1 200 OK\r\nx-a: {value}\r\ncontent-length: 1\r\n\r\n1")
@@ -101,13 +122,24 @@ async fn bodies_are_decoded_as_the_call_says() {
         let fixture = piped(always(page));
         let call = Call { decode, ..get() };
         let outcome = fixture.outcome(call, 1000).await;
-        assert_eq!(outcome, format!("{expected} x1"), "{decode:?} {lines} {body}");
+        assert_eq!(
+            outcome,
+            format!("{expected} x1"),
+            "{decode:?} {lines} {body}"
+        );
     }
     const HTML: &str = "content-type: text/html";
     const JSON: &str = "content-type: application/json";
     check(Decode::Auto, "200 OK", JSON, "[1]", "200 [1]").await;
     check(Decode::Auto, "200 OK", "", "[1]", "200 [1]").await;
-    check(Decode::Auto, "200 OK", "content-type: application/hal+json", "1e400", "200 1e400").await;
+    check(
+        Decode::Auto,
+        "200 OK",
+        "content-type: application/hal+json",
+        "1e400",
+        "200 1e400",
+    )
+    .await;
     check(Decode::Auto, "201 Created", JSON, "", "201 ").await;
     check(Decode::Auto, "204 No Content", HTML, "", "204 ").await;
     check(Decode::Auto, "200 OK", HTML, "", "200 ").await;
@@ -117,21 +149,50 @@ async fn bodies_are_decoded_as_the_call_says() {
     check(Decode::Auto, "200 OK", JSON, "  ", "bad_payload").await;
     check(Decode::Auto, "200 OK", JSON, "\u{feff}[1]", "bad_payload").await;
     check(Decode::Auto, "200 OK", JSON, &"[".repeat(65), "json_limit").await;
-    check(Decode::Auto, "200 OK", "content-encoding: gzip", "x", "bad_payload").await;
-    check(Decode::Auto, "200 OK", "content-encoding: identity", "1", "200 1").await;
+    check(
+        Decode::Auto,
+        "200 OK",
+        "content-encoding: gzip",
+        "x",
+        "bad_payload",
+    )
+    .await;
+    check(
+        Decode::Auto,
+        "200 OK",
+        "content-encoding: identity",
+        "1",
+        "200 1",
+    )
+    .await;
     check(Decode::Json, "200 OK", HTML, "[1]", "200 [1]").await;
     check(Decode::Json, "200 OK", HTML, "<p>", "bad_payload").await;
-    check(Decode::Text, "200 OK", HTML, "a \"b\"\n", "200 \"a \\\"b\\\"\\n\"").await;
+    check(
+        Decode::Text,
+        "200 OK",
+        HTML,
+        "a \"b\"\n",
+        "200 \"a \\\"b\\\"\\n\"",
+    )
+    .await;
     check(Decode::Text, "200 OK", HTML, "", "200 ").await;
     check(Decode::None, "200 OK", HTML, "<p>", "200 ").await;
-    check(Decode::None, "200 OK", "content-encoding: gzip", "x", "200 ").await;
+    check(
+        Decode::None,
+        "200 OK",
+        "content-encoding: gzip",
+        "x",
+        "200 ",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_text_must_be_utf_8() {
     let fixture = piped(script(|_, mut peer| async move {
         peer.request().await.unwrap();
-        peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe").await;
+        peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe")
+            .await;
     }));
     let call = Call {
         decode: Decode::Text,
@@ -151,7 +212,13 @@ async fn an_answer_to_head_has_no_body_and_keeps_the_connection() {
     assert!(answer.body.is_none());
     assert_eq!(answer.headers["content-length"], "5000000");
     assert_eq!(fixture.outcome(head(), 1000).await, "200  x1");
-    assert_eq!(fixture.dial.dialed.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(
+        fixture
+            .dial
+            .dialed
+            .load(std::sync::atomic::Ordering::SeqCst),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,7 +226,8 @@ async fn bytes_behind_an_answer_cost_its_connection() {
     let fixture = piped(script(|number, mut peer| async move {
         peer.request().await.unwrap();
         let page = answer("200 OK", "", &format!("[{number}]"));
-        peer.write(format!("{page}{}", answer("200 OK", "", "[\"poison\"]"))).await;
+        peer.write(format!("{page}{}", answer("200 OK", "", "[\"poison\"]")))
+            .await;
         peer.closed().await;
     }));
     assert_eq!(fixture.outcome(get(), 1000).await, "200 [0] x1");
@@ -174,7 +242,13 @@ async fn a_doubtful_framing_costs_its_connection() {
     for _ in 0..2 {
         assert_eq!(fixture.outcome(get(), 1000).await, "200 {} x1");
     }
-    assert_eq!(fixture.dial.dialed.load(std::sync::atomic::Ordering::SeqCst), 2);
+    assert_eq!(
+        fixture
+            .dial
+            .dialed
+            .load(std::sync::atomic::Ordering::SeqCst),
+        2
+    );
 }
 
 // === `success_when`
@@ -220,11 +294,35 @@ async fn success_when_is_asked_of_any_answer() {
     const OK: &str = "$.reply.body.ok == true";
     const MISSING: &str = "$.reply.status == 404";
     let auto = Decode::Auto;
-    check(OK, auto, page("200 OK", "{\"ok\":true}"), "200 {\"ok\":true}").await;
-    check(OK, auto, page("200 OK", "{\"ok\":false}"), "unexpected_status").await;
+    check(
+        OK,
+        auto,
+        page("200 OK", "{\"ok\":true}"),
+        "200 {\"ok\":true}",
+    )
+    .await;
+    check(
+        OK,
+        auto,
+        page("200 OK", "{\"ok\":false}"),
+        "unexpected_status",
+    )
+    .await;
     check(OK, auto, page("200 OK", ""), "unexpected_status").await;
-    check(OK, auto, page("200 OK", "{\"ok\":true"), "unexpected_status").await;
-    check(OK, auto, page("500 x", "{\"ok\":true}"), "500 {\"ok\":true}").await;
+    check(
+        OK,
+        auto,
+        page("200 OK", "{\"ok\":true"),
+        "unexpected_status",
+    )
+    .await;
+    check(
+        OK,
+        auto,
+        page("500 x", "{\"ok\":true}"),
+        "500 {\"ok\":true}",
+    )
+    .await;
     check(OK, auto, page("500 x", "{\"ok\":false}"), "service_5xx").await;
     check(OK, auto, page("503 x", "oh"), "service_unavailable").await;
     check(OK, auto, html("200 OK", "{\"ok\":true}"), "bad_payload").await;
@@ -233,8 +331,20 @@ async fn success_when_is_asked_of_any_answer() {
     check(MISSING, auto, html("404 x", ""), "404 ").await;
     check(MISSING, Decode::None, html("404 x", "<p>"), "404 ").await;
     check(MISSING, Decode::Text, html("404 x", "<p>"), "404 \"<p>\"").await;
-    check(MISSING, Decode::Text, html("200 OK", "<p>"), "unexpected_status").await;
-    check(OK, Decode::Text, page("500 x", "{\"ok\":true}"), "500 \"{\\\"ok\\\":true}\"").await;
+    check(
+        MISSING,
+        Decode::Text,
+        html("200 OK", "<p>"),
+        "unexpected_status",
+    )
+    .await;
+    check(
+        OK,
+        Decode::Text,
+        page("500 x", "{\"ok\":true}"),
+        "500 \"{\\\"ok\\\":true}\"",
+    )
+    .await;
 }
 
 // === The request
@@ -266,7 +376,10 @@ async fn the_service_sees_what_the_file_says_and_what_we_add() {
     let mut lines: Vec<&str> = request.trim_end().lines().collect();
     assert_eq!(lines.remove(0), "GET /base/me?page=1 HTTP/1.1");
     lines.sort_unstable();
-    let via = format!("via: 1.1 edge, 1.1 {}", crate::downstream::send::pseudonym());
+    let via = format!(
+        "via: 1.1 edge, 1.1 {}",
+        crate::downstream::send::pseudonym()
+    );
     let traceparent = lines.iter().find(|line| line.starts_with("traceparent"));
     let (start, end) = ("traceparent: 00-0af7651916cd43dd8448eb211c80319c-", "-01");
     let span = traceparent.unwrap().strip_prefix(start).unwrap();
@@ -326,8 +439,12 @@ async fn what_the_file_sets_wins_over_what_we_add() {
         }
     }));
     let mut exchange = exchange(get(), 250);
-    exchange.headers.insert("accept", "text/plain".parse().unwrap());
-    exchange.headers.insert("user-agent", "mine".parse().unwrap());
+    exchange
+        .headers
+        .insert("accept", "text/plain".parse().unwrap());
+    exchange
+        .headers
+        .insert("user-agent", "mine".parse().unwrap());
     fixture.client.fetch(exchange).await.result.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(request.contains("\r\naccept: text/plain\r\n"), "{request}");

@@ -92,7 +92,10 @@ async fn waits_grow_and_are_random() {
         assert_eq!(fixture.outcome(call, 1000).await, "200 1 x4", "seed {seed}");
         let elapsed = start.elapsed();
         // 25 + 50 + 100 ms at most, and the timer's millisecond for each.
-        assert!(elapsed <= Duration::from_millis(178), "seed {seed}: {elapsed:?}");
+        assert!(
+            elapsed <= Duration::from_millis(178),
+            "seed {seed}: {elapsed:?}"
+        );
         seen.insert(elapsed);
     }
     assert!(seen.len() > 10, "{seen:?}");
@@ -321,7 +324,9 @@ async fn no_more_are_kept_than_allowed() {
 async fn a_service_that_did_not_change_keeps_its_connections() {
     let (fixture, counts) = counting("");
     fixture.fetch(get(), 1000).await.result.unwrap();
-    let next = fixture.client.succeed(&table(service(80)), Arc::new(Silent));
+    let next = fixture
+        .client
+        .succeed(&table(service(80)), Arc::new(Silent));
     let next = next.unwrap();
     next.fetch(exchange(get(), 1000)).await.result.unwrap();
     assert_eq!(*counts.lock().unwrap(), [2]);

@@ -174,7 +174,8 @@ async fn scenario_7_a_page_instead_of_json_is_a_bad_payload() {
 async fn scenario_8_a_dripping_body_is_cut_by_the_total_clock() {
     let fixture = piped(script(|_, mut peer| async move {
         peer.request().await.unwrap();
-        peer.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n[").await;
+        peer.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n[")
+            .await;
         while peer.write("1").await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -193,7 +194,8 @@ async fn scenario_9_reading_stops_soon_after_the_limit() {
             let count = count.clone();
             async move {
                 peer.request().await.unwrap();
-                peer.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+                peer.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                    .await;
                 let chunk = format!("400\r\n{}\r\n", "1".repeat(0x400));
                 while count.load(Ordering::SeqCst) < 50 << 20 && peer.write(&chunk).await {
                     count.fetch_add(0x400, Ordering::SeqCst);

@@ -57,7 +57,7 @@ impl Peer {
         Some(text)
     }
 
-    async fn more(&mut self, text: &mut String) -> Option<()> {
+    pub async fn more(&mut self, text: &mut String) -> Option<()> {
         let mut buffer = [0; 4096];
         let count = match self {
             Peer::Tcp(stream) => stream.read(&mut buffer).await,
@@ -80,7 +80,8 @@ impl Peer {
 
     /// A whole JSON answer.
     pub async fn json(&mut self, body: &str) -> bool {
-        self.write(answer("200 OK", "content-type: application/json", body)).await
+        self.write(answer("200 OK", "content-type: application/json", body))
+            .await
     }
 
     /// Waits until the other side closes.
@@ -120,9 +121,7 @@ pub fn always(bytes: impl Into<String>) -> Script {
     let bytes: String = bytes.into();
     script(move |_, mut peer| {
         let bytes = bytes.clone();
-        async move {
-            while peer.request().await.is_some() && peer.write(&bytes).await {}
-        }
+        async move { while peer.request().await.is_some() && peer.write(&bytes).await {} }
     })
 }
 
