@@ -293,6 +293,40 @@ async fn a_full_connection_gets_a_second_beside_it() {
 }
 
 #[tokio::test]
+async fn reading_stops_soon_after_the_limit() {
+    let (sender, mut sent) = mpsc::unbounded_channel();
+    let port = serve(script(move |_, peer| {
+        let sender = sender.clone();
+        async move {
+            let mut server = accept(peer).await;
+            let (_, mut response) = next(&mut server).await.unwrap();
+            let mut stream = response.send_response(Response::new(()), false).unwrap();
+            tokio::spawn(async move {
+                let mut total = 0;
+                loop {
+                    stream.reserve_capacity(0x4000);
+                    let granted = std::future::poll_fn(|context| stream.poll_capacity(context));
+                    let Some(Ok(count)) = granted.await else {
+                        return sender.send(total).unwrap();
+                    };
+                    total += count;
+                    stream
+                        .send_data(Bytes::from(vec![b'1'; count]), false)
+                        .unwrap();
+                }
+            });
+            while next(&mut server).await.is_some() {}
+        }
+    }))
+    .await;
+    let fixture = fixture(port);
+    assert_eq!(fixture.outcome(get(), 5000).await, "too_large x1");
+    // What was read, and the windows of the stream on both sides.
+    let sent = sent.recv().await.unwrap();
+    assert!((1 << 20..(1 << 20) + (600 << 10)).contains(&sent), "{sent}");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed() {
     let (closed, is_closed) = oneshot::channel();
     let closed = Arc::new(Mutex::new(Some(closed)));
