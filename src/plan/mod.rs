@@ -7,6 +7,7 @@
 pub mod matcher;
 pub mod pattern;
 pub mod settings;
+pub mod timeline;
 
 use std::path::PathBuf;
 use std::sync::Arc;
