@@ -121,10 +121,7 @@ impl<T: Wire> Lease<T> {
     }
 
     /// Sends `request` and waits for the head of the answer.
-    pub async fn send(
-        &mut self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, Broken> {
+    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
         match self {
             Lease::One(one) => one.send(request).await,
             Lease::Two(two) => two.sender.try_send_request(request).await.map_err(broken),
