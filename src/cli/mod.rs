@@ -3,7 +3,7 @@
 //! Standard output is data, standard error is talk. A verb says how it ended with an [`Exit`]; only
 //! `main` leaves the process. No verb but those whose job it is touches the network.
 
-//X mod call;
+mod call;
 mod check;
 mod completions;
 mod demo;
@@ -18,6 +18,7 @@ mod remote;
 //X mod schema;
 mod serve;
 mod status;
+mod waterfall;
 
 use std::io;
 use std::path::PathBuf;
@@ -70,7 +71,7 @@ enum Verb {
     Serve(serve::Arguments),
     Check(check::Arguments),
     Plan(plan::Arguments),
-    //X Call(call::Arguments),
+    Call(call::Arguments),
     Demo(demo::Arguments),
     Explain(explain::Arguments),
     //X Schema(schema::Arguments),
@@ -88,7 +89,7 @@ pub fn run() -> Exit {
         Verb::Serve(arguments) => serve::run(arguments),
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Plan(arguments) => plan::run(&arguments),
-        //X Verb::Call(arguments) => call::run(arguments),
+        Verb::Call(arguments) => call::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         //X Verb::Schema(arguments) => schema::run(&arguments),
