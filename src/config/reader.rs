@@ -15,7 +15,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use crate::config::fill::{self, Sources};
 use crate::config::node::{Entry, Kind, Node, Text};
 use crate::config::scalar::{self, Plain};
-use crate::config::trap;
+use crate::config::trap::{self, Explained, Repair};
 use crate::diagnostic::{Diagnostic, FileId, Span};
 
 /// Lists and mappings may be as deep as this in each other.
@@ -40,18 +40,14 @@ pub struct Document {
 
 /// Reads the document at `range` of a file.
 pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>) -> Document {
-    let mut repaired = text[range.clone()].to_owned();
+    let mut repairs = Repairs::new(text, range.clone());
     let mut faults = Vec::new();
-    let mut removed: Vec<Range<usize>> = Vec::new();
     loop {
-        let mut builder = Builder::new(file, range.start, &repaired, &removed, sources);
-        let Err(stop) = builder.run() else {
-            builder.findings.append(&mut faults);
-            return builder.finish();
-        };
-        let Stop::Syntax { at, info } = stop else {
-            builder.findings.append(&mut faults);
-            return builder.abandon();
+        let mut builder = Builder::new(file, &repairs, sources);
+        let (at, info) = match builder.run() {
+            Ok(()) => return builder.finish(faults),
+            Err(Stop::Limit) => return builder.abandon(faults),
+            Err(Stop::Syntax { at, info }) => (at, info),
         };
         let fault = trap::explain(&trap::Fault {
             text,
@@ -59,39 +55,94 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
             // Where a value was taken out, a place may fall inside one of its characters.
             at: text.floor_char_boundary(range.start + at),
             info: &info,
-            open: builder.open_since().map(|open| open as usize),
+            open: builder.open_since(),
             file,
         });
-        let repair = fault.value.filter(|value| {
-            let is_new = removed.iter().all(|known| known.start != value.start);
-            is_new && removed.len() < most_repairs(range.len())
-        });
-        // A second fault on a line that was mended follows from the first.
-        let follows = removed
-            .iter()
-            .any(|value| fault.line.start <= value.start && value.end <= fault.line.end);
-        if !follows {
+        let unfinished = builder.abandon(Vec::new());
+        if !repairs.explain(&fault) {
             faults.push(fault.finding);
         }
-        let Some(value) = repair else {
-            builder.findings.append(&mut faults);
-            return builder.abandon();
-        };
-        take_out(
-            &mut repaired,
-            value.start - range.start..value.end - range.start,
-        );
-        removed.push(value);
+        if !fault.repair.is_some_and(|repair| repairs.make(repair)) {
+            let findings = unfinished.findings.into_iter().chain(faults).collect();
+            return Document {
+                findings,
+                ..unfinished
+            };
+        }
     }
 }
 
-fn most_repairs(length: usize) -> usize {
-    MOST_REPAIRS.min(MOST_READ / length.max(1))
+/// What was changed in a document so that it can be read to its end.
+struct Repairs<'r> {
+    original: &'r str,
+    range: Range<usize>,
+    /// The document as it is read now, every byte in its place.
+    text: String,
+    /// Where values were taken out, in the file.
+    removed: Vec<Range<usize>>,
+    without_tabs: bool,
 }
 
-/// Puts `~` in place of a value, and as many spaces as keep every byte after it where it is.
-fn take_out(text: &mut String, value: Range<usize>) {
-    let filler = format!("~{}", " ".repeat(value.len().saturating_sub(1)));
+impl Repairs<'_> {
+    fn new(original: &str, range: Range<usize>) -> Repairs<'_> {
+        Repairs {
+            original,
+            text: original[range.clone()].to_owned(),
+            range,
+            removed: Vec::new(),
+            without_tabs: false,
+        }
+    }
+
+    /// Whether a fault only follows from one that was found before.
+    fn explain(&self, fault: &Explained) -> bool {
+        let line = &fault.line;
+        let with_tabs = self.without_tabs && self.original[line.clone()].contains('\t');
+        let is_after = |value: &Range<usize>| fault.finding.span.start as usize > value.end;
+        let is_another = |value: &Range<usize>| fault.finding.code == "R0103" && is_after(value);
+        with_tabs
+            || self.removed.iter().any(|value| {
+                line.start <= value.start && value.start <= line.end && !is_another(value)
+            })
+    }
+
+    /// Whether there is now a chance to read further.
+    fn make(&mut self, repair: Repair) -> bool {
+        if self.removed.len() >= MOST_REPAIRS.min(MOST_READ / self.text.len().max(1)) {
+            return false;
+        }
+        match repair {
+            Repair::Tabs if self.without_tabs => false,
+            Repair::Tabs => {
+                self.without_tabs = true;
+                self.text = self.text.replace('\t', " ");
+                true
+            }
+            Repair::TakeOut(value) => {
+                if value.is_empty() || self.removed.contains(&value) {
+                    return false;
+                }
+                let start = value.start - self.range.start;
+                let length = value.len();
+                blank(&mut self.text, start..start + length);
+                self.removed.push(value);
+                true
+            }
+        }
+    }
+}
+
+/// Puts `~` in place of a value, and as many spaces as keep every byte and line after it in place.
+fn blank(text: &mut String, value: Range<usize>) {
+    let filler: String = text[value.clone()]
+        .bytes()
+        .enumerate()
+        .map(|(at, byte)| match (at, byte) {
+            (0, _) => '~',
+            (_, b'\n' | b'\r') => char::from(byte),
+            _ => ' ',
+        })
+        .collect();
     text.replace_range(value, &filler);
 }
 
@@ -152,20 +203,14 @@ struct Anchor {
 }
 
 impl<'b> Builder<'b> {
-    fn new(
-        file: FileId,
-        base: usize,
-        text: &'b str,
-        removed: &'b [Range<usize>],
-        sources: &'b Sources<'b>,
-    ) -> Builder<'b> {
+    fn new(file: FileId, repairs: &'b Repairs<'_>, sources: &'b Sources<'b>) -> Builder<'b> {
         Builder {
             file,
-            base,
-            text,
-            removed,
+            base: repairs.range.start,
+            text: &repairs.text,
+            removed: &repairs.removed,
             sources,
-            places: Places::new(text),
+            places: Places::new(&repairs.text),
             stack: Vec::new(),
             root: None,
             anchors: HashMap::new(),
@@ -202,7 +247,8 @@ impl<'b> Builder<'b> {
         }
     }
 
-    fn finish(self) -> Document {
+    fn finish(mut self, faults: Vec<Diagnostic>) -> Document {
+        self.findings.extend(faults);
         Document {
             node: self.root,
             findings: self.findings,
@@ -210,14 +256,15 @@ impl<'b> Builder<'b> {
         }
     }
 
-    fn abandon(mut self) -> Document {
+    fn abandon(mut self, faults: Vec<Diagnostic>) -> Document {
         self.root = None;
-        self.finish()
+        self.finish(faults)
     }
 
     /// Where the outermost list or mapping in brackets begins that is not closed, in the file.
-    fn open_since(&self) -> Option<u32> {
-        self.stack.iter().find(|frame| frame.flow).map(|f| f.start)
+    fn open_since(&self) -> Option<usize> {
+        let open = self.stack.iter().find(|frame| frame.flow);
+        open.map(|frame| frame.start as usize)
     }
 
     fn take(&mut self, event: Event<'_>, range: Range<usize>) -> Result<(), Stop> {
