@@ -6,6 +6,11 @@
 //! that the faults after it are found too. What the findings about syntax say is in
 //! [`trap`](crate::config::trap).
 
+mod places;
+mod repairs;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,17 +20,16 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use crate::config::fill::{self, Sources};
 use crate::config::node::{Entry, Kind, Node, Text};
 use crate::config::scalar::{self, Plain};
-use crate::config::trap::{self, Explained, Repair};
+use crate::config::trap;
 use crate::diagnostic::{Diagnostic, FileId, Span};
+
+use self::places::Places;
+use self::repairs::Repairs;
 
 /// Lists and mappings may be as deep as this in each other.
 const DEEPEST: usize = 128;
 /// Aliases may add as many nodes as this to a document.
 const MOST_COPIES: usize = 100_000;
-/// A document with more lines at fault than this is not read to its end.
-const MOST_REPAIRS: usize = 50;
-/// Nor is it, when reading it again and again comes to more bytes than this.
-const MOST_READ: usize = 32 << 20;
 /// A document with more faults than this is not read to its end.
 const MOST_FINDINGS: usize = 1000;
 
@@ -70,80 +74,6 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
             };
         }
     }
-}
-
-/// What was changed in a document so that it can be read to its end.
-struct Repairs<'r> {
-    original: &'r str,
-    range: Range<usize>,
-    /// The document as it is read now, every byte in its place.
-    text: String,
-    /// Where values were taken out, in the file.
-    removed: Vec<Range<usize>>,
-    without_tabs: bool,
-}
-
-impl Repairs<'_> {
-    fn new(original: &str, range: Range<usize>) -> Repairs<'_> {
-        Repairs {
-            original,
-            text: original[range.clone()].to_owned(),
-            range,
-            removed: Vec::new(),
-            without_tabs: false,
-        }
-    }
-
-    /// Whether a fault only follows from one that was found before.
-    fn explain(&self, fault: &Explained) -> bool {
-        let line = &fault.line;
-        let with_tabs = self.without_tabs && self.original[line.clone()].contains('\t');
-        let is_after = |value: &Range<usize>| fault.finding.span.start as usize > value.end;
-        let is_another = |value: &Range<usize>| fault.finding.code == "R0103" && is_after(value);
-        with_tabs
-            || self.removed.iter().any(|value| {
-                line.start <= value.start && value.start <= line.end && !is_another(value)
-            })
-    }
-
-    /// Whether there is now a chance to read further.
-    fn make(&mut self, repair: Repair) -> bool {
-        if self.removed.len() >= MOST_REPAIRS.min(MOST_READ / self.text.len().max(1)) {
-            return false;
-        }
-        match repair {
-            Repair::Tabs if self.without_tabs => false,
-            Repair::Tabs => {
-                self.without_tabs = true;
-                self.text = self.text.replace('\t', " ");
-                true
-            }
-            Repair::TakeOut(value) => {
-                if value.is_empty() || self.removed.contains(&value) {
-                    return false;
-                }
-                let start = value.start - self.range.start;
-                let length = value.len();
-                blank(&mut self.text, start..start + length);
-                self.removed.push(value);
-                true
-            }
-        }
-    }
-}
-
-/// Puts `~` in place of a value, and as many spaces as keep every byte and line after it in place.
-fn blank(text: &mut String, value: Range<usize>) {
-    let filler: String = text[value.clone()]
-        .bytes()
-        .enumerate()
-        .map(|(at, byte)| match (at, byte) {
-            (0, _) => '~',
-            (_, b'\n' | b'\r') => char::from(byte),
-            _ => ' ',
-        })
-        .collect();
-    text.replace_range(value, &filler);
 }
 
 /// Why a document was not read to its end.
@@ -667,43 +597,3 @@ fn skip_properties(text: &str, start: usize) -> usize {
         at += skipped.max(1);
     }
 }
-
-/// From the parser's counting of characters to bytes.
-struct Places<'p> {
-    text: &'p str,
-    /// The byte of every [`STRIDE`]th character; none where each character is a byte.
-    checkpoints: Vec<u32>,
-}
-
-const STRIDE: usize = 128;
-
-impl<'p> Places<'p> {
-    fn new(text: &'p str) -> Places<'p> {
-        let checkpoints = match text.is_ascii() {
-            true => Vec::new(),
-            false => text
-                .char_indices()
-                .step_by(STRIDE)
-                .map(|(byte, _)| byte as u32)
-                .collect(),
-        };
-        Places { text, checkpoints }
-    }
-
-    fn byte(&self, character: usize) -> usize {
-        if self.checkpoints.is_empty() {
-            return character.min(self.text.len());
-        }
-        let Some(checkpoint) = self.checkpoints.get(character / STRIDE) else {
-            return self.text.len();
-        };
-        let from = *checkpoint as usize;
-        self.text[from..]
-            .char_indices()
-            .nth(character % STRIDE)
-            .map_or(self.text.len(), |(byte, _)| from + byte)
-    }
-}
-
-#[cfg(test)]
-mod tests;
