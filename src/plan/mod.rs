@@ -16,7 +16,9 @@ use http::{HeaderName, Method};
 
 use crate::json::{self, Demand, Slot};
 use crate::path::{Condition, Root};
-use crate::template::{Choice, Json, Text};
+use crate::template::Text;
+use crate::template::choice::Choice;
+use crate::template::json::Json;
 
 /// One configuration, compiled: all plans, the services they call, and the matcher.
 #[derive(Debug)]
@@ -189,6 +191,8 @@ pub enum Part {
     /// Keeps arrays (each element is one entry); absent leaves the entry out.
     Choice(Choice),
     Text(Text),
+    /// Several entries under one name.
+    List(Vec<Part>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
