@@ -700,7 +700,8 @@ fn compile_retry(
         connect: true,
         reset: true,
         timeout: true,
-        statuses: vec![502, 503, 504],
+        // 429 only where its `retry-after` fits, which `policy::retry` sees to.
+        statuses: vec![429, 502, 503, 504],
         backoff: (Duration::from_millis(25), Duration::from_millis(250)),
     };
     let Some(written) = own.or(inherited) else {
