@@ -1,0 +1,4 @@
+//! The server from its wire: on virtual time over pipes, and on loopback sockets.
+
+mod fuzz;
+mod wire;
