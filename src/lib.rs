@@ -10,6 +10,7 @@ pub mod diagnostic;
 // tools: pure, no clock, no socket, no file
 pub mod json;
 pub mod path;
+pub mod pem;
 pub mod policy;
 pub mod template;
 

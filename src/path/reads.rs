@@ -36,6 +36,16 @@ pub(super) fn bind(
     Ok(())
 }
 
+/// The prefix of a query and the lists of steps beyond it, for each of its starts.
+pub(super) fn of(path: &RootedPath) -> Vec<(Vec<Step>, Vec<Vec<Step>>)> {
+    let reads = path.starts.iter().map(|start| {
+        let prefix = prefix(start, &path.segments);
+        let beyond = beyond(&path.segments[prefix.len()..], path.reading);
+        (prefix, beyond)
+    });
+    reads.collect()
+}
+
 /// The names and indexes that a query begins with. A step is a segment.
 fn prefix(start: &Start, segments: &[Segment]) -> Vec<Step> {
     let named = start.name.iter().map(|name| Step::Name(name.clone()));

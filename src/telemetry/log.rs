@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::telemetry::{Finished, access, time};
 
 /// Lines that may wait for the writer. At some 1 KiB each, a few megabytes at worst.
-const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 4096;
 
 /// What is written in one go, at most about this much.
 const BATCH: usize = 64 * 1024;
@@ -52,6 +52,8 @@ pub struct Event {
     pub level: Level,
     pub message: &'static str,
     pub fields: Vec<(&'static str, Value)>,
+    /// Lines that only a person needs, because the fields say the same.
+    pub details: String,
 }
 
 /// A handle to the writer. Clones share it.
@@ -120,11 +122,21 @@ impl Log {
         message: &'static str,
         fields: impl IntoIterator<Item = (&'static str, Value)>,
     ) {
-        let fields = fields.into_iter().collect();
+        self.event_with_details(level, message, fields, String::new());
+    }
+
+    pub fn event_with_details(
+        &self,
+        level: Level,
+        message: &'static str,
+        fields: impl IntoIterator<Item = (&'static str, Value)>,
+        details: String,
+    ) {
         self.queue(Line::Event(Event {
             level,
             message,
-            fields,
+            fields: fields.into_iter().collect(),
+            details,
         }));
     }
 
@@ -207,17 +219,16 @@ fn write_event_text(out: &mut Vec<u8>, moment: SystemTime, event: &Event) {
     let mut text = format!("{} {level}{}", time::clock(moment), event.message);
     for (name, value) in &event.fields {
         match value {
-            // What has lines of its own stands below.
-            Value::String(value) if value.contains('\n') => {
-                text.push('\n');
-                text.push_str(value.trim_end());
-            }
             Value::String(value) => text.push_str(&format!("  {name} {}", printable(value))),
             Value::Null => {}
-            // Structure is for machines; the event has a readable field beside it.
+            // Structure is for machines; a person reads the details.
             Value::Array(_) | Value::Object(_) => {}
             other => text.push_str(&format!("  {name} {other}")),
         }
+    }
+    if !event.details.is_empty() {
+        text.push('\n');
+        text.push_str(event.details.trim_end());
     }
     out.extend_from_slice(text.as_bytes());
 }

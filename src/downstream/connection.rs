@@ -1,0 +1,313 @@
+//! One open connection to a service, and how a request goes over it.
+//!
+//! An HTTP/1.1 connection has no task of its own: whoever holds it drives it from inside the call's
+//! own future, so that dropping the call closes the connection and nothing is left running. An HTTP/2
+//! connection is shared, so it is driven by a task; dropping a call resets its stream only.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::downstream::fault::SourceBroke;
+use crate::downstream::meter::{Counts, Meter};
+use crate::downstream::tls::Stream;
+use crate::engine::fetch::{ByteStream, StreamError};
+
+/// What the head of an answer may hold, and how much is read at a time.
+const HEAD_BYTES: usize = 64 * 1024;
+pub const HEAD_LINES: usize = 128;
+/// What an HTTP/2 service may send before we have read it: of one stream, of all together.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// While streams are open, a silent HTTP/2 connection is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a connection runs over.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for T {}
+
+type Io<T> = TokioIo<Meter<Stream<T>>>;
+
+/// The body of a request.
+pub enum Outgoing {
+    Whole(Bytes),
+    /// The client's, as it arrives.
+    Streamed(ByteStream),
+}
+
+/// A connection as one request has it.
+pub enum Lease<T: Wire> {
+    One(Box<One<T>>),
+    Two(Two),
+}
+
+/// An HTTP/1.1 connection: of one request at a time.
+pub struct One<T: Wire> {
+    sender: http1::SendRequest<Outgoing>,
+    /// `None` once it has ended.
+    connection: Option<http1::Connection<Io<T>, Outgoing>>,
+    counts: Arc<Counts>,
+    /// It carried a request before this one.
+    used: bool,
+    /// After this it takes no further request.
+    pub retire_at: Instant,
+}
+
+/// An HTTP/2 connection, of which leases are handed out.
+pub struct Shared {
+    sender: http2::SendRequest<Outgoing>,
+    state: Arc<SharedState>,
+}
+
+/// One stream of an HTTP/2 connection.
+pub struct Two {
+    sender: http2::SendRequest<Outgoing>,
+    used: bool,
+    stream: OpenStream,
+}
+
+struct SharedState {
+    counts: Arc<Counts>,
+    opened: Instant,
+    retire_at: Instant,
+    open_streams: AtomicUsize,
+    /// What the peer allows.
+    most_streams: AtomicUsize,
+    /// When the last stream ended, in milliseconds after `opened`.
+    last_used: AtomicU64,
+}
+
+/// Counts a stream for as long as it is open.
+struct OpenStream(Arc<SharedState>);
+
+/// A request that did not get an answer's head.
+pub struct Broken {
+    pub error: hyper::Error,
+    /// It was handed back unsent.
+    pub unsent: bool,
+}
+
+// === impl Lease
+
+impl<T: Wire> Lease<T> {
+    pub fn version(&self) -> Version {
+        match self {
+            Lease::One(_) => Version::HTTP_11,
+            Lease::Two(_) => Version::HTTP_2,
+        }
+    }
+
+    pub fn counts(&self) -> Arc<Counts> {
+        match self {
+            Lease::One(one) => one.counts.clone(),
+            Lease::Two(two) => two.stream.0.counts.clone(),
+        }
+    }
+
+    pub fn is_used(&self) -> bool {
+        match self {
+            Lease::One(one) => one.used,
+            Lease::Two(two) => two.used,
+        }
+    }
+
+    /// Sends `request` and waits for the head of the answer.
+    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
+        match self {
+            Lease::One(one) => one.send(request).await,
+            Lease::Two(two) => two.sender.try_send_request(request).await.map_err(broken),
+        }
+    }
+
+    /// The next part of `body`, which came over this connection.
+    pub fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Lease::One(one) = self {
+            one.drive(context);
+        }
+        Pin::new(body).poll_frame(context)
+    }
+}
+
+fn broken(mut error: TrySendError<Request<Outgoing>>) -> Broken {
+    let unsent = error.take_message().is_some();
+    Broken {
+        error: error.into_error(),
+        unsent,
+    }
+}
+
+// === impl One
+
+impl<T: Wire> One<T> {
+    pub async fn open(stream: Stream<T>, retire_at: Instant) -> hyper::Result<One<T>> {
+        let (meter, counts) = Meter::new(stream);
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(HEAD_LINES)
+            .handshake(TokioIo::new(meter))
+            .await?;
+        Ok(One {
+            sender,
+            connection: Some(connection),
+            counts,
+            used: false,
+            retire_at,
+        })
+    }
+
+    async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
+        let sending = self.sender.try_send_request(request);
+        let mut sending = std::pin::pin!(sending);
+        std::future::poll_fn(|context| {
+            self.drive(context);
+            sending.as_mut().poll(context)
+        })
+        .await
+        .map_err(broken)
+    }
+
+    /// Lets the connection do what it can. Its errors reach whoever waits for an answer, so that
+    /// here only its end counts.
+    fn drive(&mut self, context: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(context).is_ready()
+        {
+            // Dropped at once: what waits for it then learns that nothing more will come.
+            self.connection = None;
+        }
+    }
+
+    /// Whether another request may be sent: the last exchange is complete on both sides, nothing
+    /// unread is left, and the peer has not closed.
+    pub fn is_reusable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    pub fn mark_used(&mut self) {
+        self.used = true;
+    }
+}
+
+// === impl Shared
+
+impl Shared {
+    pub async fn open<T: Wire>(stream: Stream<T>, retire_at: Instant) -> hyper::Result<Shared> {
+        let (meter, counts) = Meter::new(stream);
+        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_BYTES as u32)
+            .handshake(TokioIo::new(meter))
+            .await?;
+        let state = Arc::new(SharedState {
+            counts,
+            opened: Instant::now(),
+            retire_at,
+            open_streams: AtomicUsize::new(0),
+            most_streams: AtomicUsize::new(connection.current_max_send_streams()),
+            last_used: AtomicU64::new(0),
+        });
+        let watched = state.clone();
+        tokio::spawn(std::future::poll_fn(move |context| {
+            let polled = Pin::new(&mut connection).poll(context);
+            let most = connection.current_max_send_streams();
+            watched.most_streams.store(most, Ordering::Relaxed);
+            // Its errors reach the streams.
+            polled.map(drop)
+        }));
+        Ok(Shared { sender, state })
+    }
+
+    /// A stream of this connection, unless all that the peer allows are open.
+    pub fn lease(&self, used: bool) -> Option<Two> {
+        let most = self.state.most_streams.load(Ordering::Relaxed);
+        let open = &self.state.open_streams;
+        open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < most).then_some(count + 1)
+        })
+        .ok()?;
+        Some(Two {
+            sender: self.sender.clone(),
+            used,
+            stream: OpenStream(self.state.clone()),
+        })
+    }
+
+    /// Whether it takes further streams: not closed, not being closed by the peer, not too old.
+    pub fn is_open(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && now < self.state.retire_at
+    }
+
+    /// Whether no stream was open for as long as `limit`.
+    pub fn is_idle(&self, now: Instant, limit: Duration) -> bool {
+        let last_used = Duration::from_millis(self.state.last_used.load(Ordering::Relaxed));
+        self.state.open_streams.load(Ordering::Acquire) == 0
+            && now.duration_since(self.state.opened + last_used) >= limit
+    }
+
+    pub fn was_opened_after(&self, moment: Instant) -> bool {
+        self.state.opened > moment
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let lived = self.0.opened.elapsed().as_millis() as u64;
+        self.0.last_used.fetch_max(lived, Ordering::Relaxed);
+        self.0.open_streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+// === impl Outgoing
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match &mut *self {
+            Outgoing::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Outgoing::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Outgoing::Streamed(stream) => Pin::new(stream)
+                .poll_frame(context)
+                .map_err(|_| SourceBroke.into()),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Outgoing::Whole(bytes) => bytes.is_empty(),
+            Outgoing::Streamed(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Outgoing::Streamed(stream) => stream.size_hint(),
+        }
+    }
+}

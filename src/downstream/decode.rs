@@ -1,0 +1,338 @@
+//! Layer 12: reads an answer's body within its limits, checks it as it arrives, and judges the answer.
+//! Only the body of a success is decoded; a bad one is the attempt's failure.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::downstream::dial::Dial;
+use crate::downstream::fault::Fault;
+use crate::downstream::headers;
+use crate::downstream::inbound::Inbound;
+use crate::downstream::tasks::Tasks;
+use crate::engine::code::Code;
+use crate::engine::fetch::{Answer, Exchange};
+use crate::engine::judge;
+use crate::json::{self, Scan};
+use crate::plan::{Call, Decode, Route};
+
+/// Reads the whole answer to `exchange`: an [`Answer`] if it is a success.
+pub async fn answer<D: Dial>(
+    exchange: &Exchange,
+    inbound: Inbound<D>,
+    tasks: &Tasks,
+) -> Result<Answer, Fault> {
+    let route = &*exchange.route;
+    let call = &route.calls[exchange.call.0];
+    match &call.success_when {
+        None => by_status(route, call, inbound, tasks).await,
+        Some(_) => by_condition(exchange, route, call, inbound, tasks).await,
+    }
+}
+
+/// Success is a status of 2xx, so that the body of anything else is not looked at.
+async fn by_status<D: Dial>(
+    route: &Route,
+    call: &Call,
+    inbound: Inbound<D>,
+    tasks: &Tasks,
+) -> Result<Answer, Fault> {
+    if !inbound.status.is_success() {
+        let fault = inbound.status_fault();
+        inbound.flow.discard(tasks);
+        return Err(fault);
+    }
+    let mut reader = Reader::new(route, call, inbound);
+    let body = match call.decode {
+        _ if reader.coding_fault().is_some() => reader.nothing_else_than_empty().await,
+        Decode::Auto | Decode::Json => reader.json().await,
+        Decode::Text => reader.whole().await.and_then(|bytes| reader.text(bytes)),
+        Decode::None => reader.skip().await.map(|()| None),
+    };
+    let inbound = reader.inbound;
+    match body {
+        Ok(body) => Ok(Answer {
+            status: inbound.status.as_u16(),
+            headers: inbound.headers,
+            body,
+        }),
+        Err(fault) => {
+            inbound.flow.discard(tasks);
+            Err(fault)
+        }
+    }
+}
+
+/// `success_when` is asked, with the body if it is JSON, whatever the status or the content type.
+async fn by_condition<D: Dial>(
+    exchange: &Exchange,
+    route: &Route,
+    call: &Call,
+    inbound: Inbound<D>,
+    tasks: &Tasks,
+) -> Result<Answer, Fault> {
+    let mut reader = Reader::new(route, call, inbound);
+    let (seen, decoded) = match reader.leniently().await {
+        Ok(found) => found,
+        Err(fault) => {
+            reader.inbound.flow.discard(tasks);
+            return Err(fault);
+        }
+    };
+    let inbound = reader.inbound;
+    let status = inbound.status.as_u16();
+    let success = judge::is_success(
+        route,
+        exchange.call,
+        status,
+        &inbound.headers,
+        seen.as_ref(),
+    );
+    let result = match success {
+        false => Err(refused_by_condition(&inbound)),
+        true => decoded,
+    };
+    match result {
+        Ok(body) => Ok(Answer {
+            status,
+            headers: inbound.headers,
+            body,
+        }),
+        Err(fault) => {
+            inbound.flow.discard(tasks);
+            Err(fault)
+        }
+    }
+}
+
+fn refused_by_condition<D: Dial>(inbound: &Inbound<D>) -> Fault {
+    let fault = inbound.status_fault();
+    match inbound.status.is_success() {
+        true => fault.with_detail("`success_when` does not hold"),
+        false => fault,
+    }
+}
+
+/// What `success_when` sees of a body, and what the body is if the answer is a success.
+type Seen = (Option<json::Body>, Result<Option<json::Body>, Fault>);
+
+/// Reads one body.
+struct Reader<'r, D: Dial> {
+    route: &'r Route,
+    call: &'r Call,
+    inbound: Inbound<D>,
+    received: Received,
+}
+
+/// What has arrived: one part is kept as it came, more are joined.
+#[derive(Default)]
+struct Received {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl<'r, D: Dial> Reader<'r, D> {
+    fn new(route: &'r Route, call: &'r Call, inbound: Inbound<D>) -> Self {
+        Reader {
+            route,
+            call,
+            inbound,
+            received: Received::default(),
+        }
+    }
+
+    /// Waits for more; `false` at the end of the body.
+    async fn more(&mut self) -> Result<bool, Fault> {
+        if self
+            .inbound
+            .length()
+            .is_some_and(|length| self.is_too_long(length))
+            && self.inbound.flow.size_hint().upper() != Some(0)
+        {
+            return Err(self.too_large());
+        }
+        let Some(chunk) = self.inbound.flow.chunk().await else {
+            return Ok(false);
+        };
+        let chunk = chunk?;
+        if self.is_too_long((self.received.len() + chunk.len()) as u64) {
+            return Err(self.too_large());
+        }
+        let expected = self.inbound.length().unwrap_or(0) as usize;
+        self.received.push(chunk, expected);
+        Ok(true)
+    }
+
+    /// The body as JSON, checked as it arrives; an empty one is null.
+    async fn json(&mut self) -> Result<Option<json::Body>, Fault> {
+        let mut scan = Scan::new(&self.call.raw_demand, self.route.json_limits);
+        while self.more().await? {
+            scan.advance(self.received.bytes())
+                .map_err(|fault| self.json_fault(fault))?;
+        }
+        if self.received.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.received.take();
+        let body = scan.finish(bytes);
+        body.map(Some).map_err(|fault| self.json_fault(fault))
+    }
+
+    /// The body as it is.
+    async fn whole(&mut self) -> Result<Bytes, Fault> {
+        while self.more().await? {}
+        Ok(self.received.take())
+    }
+
+    /// Reads to the end and keeps nothing.
+    async fn skip(&mut self) -> Result<(), Fault> {
+        let mut skipped = 0;
+        while self.more().await? {
+            skipped += self.received.take().len() as u64;
+            if self.is_too_long(skipped) {
+                return Err(self.too_large());
+            }
+        }
+        Ok(())
+    }
+
+    /// The body is not in a form that the call takes; one that is empty is null all the same.
+    async fn nothing_else_than_empty(&mut self) -> Result<Option<json::Body>, Fault> {
+        match (self.more().await?, self.coding_fault()) {
+            (true, Some(fault)) => Err(fault),
+            _ => Ok(None),
+        }
+    }
+
+    /// The body for `success_when`, and for the caller if that holds.
+    async fn leniently(&mut self) -> Result<Seen, Fault> {
+        if self.call.decode == Decode::None {
+            self.skip().await?;
+            return Ok((None, Ok(None)));
+        }
+        if self.call.decode == Decode::Text {
+            let bytes = self.whole().await?;
+            let text = self.text(bytes.clone());
+            let seen = match self.inbound.status.is_success() {
+                true => text.clone().ok().flatten(),
+                false => self.check(bytes).ok(),
+            };
+            return Ok((seen, text));
+        }
+        let found = self.json().await;
+        if let Err(fault) = &found
+            && !matches!(fault.code, Code::BadPayload | Code::JsonLimit)
+        {
+            return Err(fault.clone());
+        }
+        let seen = found.clone().ok().flatten();
+        let decoded = match self.coding_fault() {
+            Some(fault) if !matches!(found, Ok(None)) => Err(fault),
+            _ => found,
+        };
+        Ok((seen, decoded))
+    }
+
+    /// A text as a JSON string.
+    fn text(&self, bytes: Bytes) -> Result<Option<json::Body>, Fault> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            return Err(self.bad_payload("the body is not UTF-8"));
+        };
+        let mut quoted = Vec::with_capacity(text.len() + 2);
+        json::write_text(&mut quoted, text);
+        let body = self.check(quoted.into());
+        body.map(Some).map_err(|fault| self.json_fault(fault))
+    }
+
+    fn check(&self, bytes: Bytes) -> Result<json::Body, json::Fault> {
+        json::Body::check(bytes, &self.call.raw_demand, self.route.json_limits)
+    }
+
+    /// Why the body cannot be what the call takes, by its headers.
+    fn coding_fault(&self) -> Option<Fault> {
+        let headers = &self.inbound.headers;
+        if self.call.decode == Decode::None {
+            return None;
+        }
+        if headers::is_content_coded(headers) {
+            return Some(
+                self.bad_payload("the body has a content encoding that was not asked for"),
+            );
+        }
+        (self.call.decode == Decode::Auto && !headers::may_be_json(headers))
+            .then(|| self.bad_payload("the content type is not JSON's"))
+    }
+
+    fn json_fault(&self, fault: json::Fault) -> Fault {
+        use json::Fault::*;
+        // Only our own words: a key or a value of the body is not for operators' eyes.
+        match fault {
+            Syntax { offset, message } => {
+                self.bad_payload(format!("not JSON at byte {offset}: {message}"))
+            }
+            ByteOrderMark => self.bad_payload("the body begins with a byte order mark"),
+            Duplicate { offset, .. } => {
+                self.bad_payload(format!("a key stands twice in an object, at byte {offset}"))
+            }
+            TooDeep { .. } => self.json_limit("the body is nested too deep"),
+            TooManyNodes { .. } => self.json_limit("the body has too many values"),
+        }
+    }
+
+    fn bad_payload(&self, detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
+        self.inbound.fault(Code::BadPayload).with_detail(detail)
+    }
+
+    fn json_limit(&self, detail: &'static str) -> Fault {
+        self.inbound.fault(Code::JsonLimit).with_detail(detail)
+    }
+
+    fn too_large(&self) -> Fault {
+        let fault = self.inbound.fault(Code::TooLarge);
+        fault.with_detail("the body is larger than `max_body`")
+    }
+
+    fn is_too_long(&self, length: u64) -> bool {
+        length > self.call.max_body as u64
+    }
+}
+
+impl Received {
+    /// `expected` is what the head says of the length, already known to be within the limit.
+    fn push(&mut self, chunk: Bytes, expected: usize) {
+        if self.is_empty() {
+            self.first = chunk;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined
+                .reserve(expected.max(self.first.len() + chunk.len()));
+            self.joined.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.joined.extend_from_slice(&chunk);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self.joined.is_empty() {
+            true => &self.first,
+            false => &self.joined,
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        match self.joined.is_empty() {
+            true => std::mem::take(&mut self.first),
+            false => std::mem::take(&mut self.joined).freeze(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+}

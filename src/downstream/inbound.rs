@@ -1,0 +1,176 @@
+//! An answer as it arrives: its head, checked, and its body part by part. The connection goes back to
+//! its pool with the last part; an answer that is dropped before that closes it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Body, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::downstream::connection::{HEAD_LINES, Lease};
+use crate::downstream::dial::Dial;
+use crate::downstream::fault::{self, Fault};
+use crate::downstream::headers;
+use crate::downstream::observe::InFlight;
+use crate::downstream::pool::Pool;
+use crate::downstream::tasks::Tasks;
+use crate::engine::code::Code;
+
+/// What is read of a body that nobody wants, to keep its connection, and for how long.
+const WORTH_DRAINING: u64 = 64 * 1024;
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
+
+/// An answer whose head has arrived.
+pub struct Inbound<D: Dial> {
+    pub status: StatusCode,
+    /// End-to-end headers only.
+    pub headers: HeaderMap,
+    pub flow: Flow<D>,
+}
+
+/// The body of an answer, and the connection that it comes over.
+pub struct Flow<D: Dial> {
+    status: StatusCode,
+    incoming: Incoming,
+    /// `None` once the body has ended.
+    lease: Option<Lease<D::Io>>,
+    pool: Arc<Pool<D>>,
+    keep_alive: Option<Duration>,
+    /// The connection may not be used again, whatever comes.
+    doubtful: bool,
+    _in_flight: InFlight,
+}
+
+impl<D: Dial> Inbound<D> {
+    /// Takes a head that the client library has parsed, and checks what it has let pass.
+    pub fn accept(
+        response: Response<Incoming>,
+        lease: Lease<D::Io>,
+        pool: Arc<Pool<D>>,
+        in_flight: InFlight,
+    ) -> Result<Inbound<D>, Fault> {
+        let (head, incoming) = response.into_parts();
+        let mut headers = head.headers;
+        let answered = |code| Fault::answered(code, head.status.as_u16());
+        if headers.len() > HEAD_LINES {
+            let fault = answered(Code::TooLarge);
+            return Err(fault.with_detail("the answer has too many header lines"));
+        }
+        if headers::lengths_differ(&headers) || headers::is_transfer_coded(&headers) {
+            let fault = answered(Code::ProtocolError);
+            return Err(fault.with_detail("the answer's framing is not clear"));
+        }
+        let flow = Flow {
+            status: head.status,
+            incoming,
+            lease: Some(lease),
+            pool,
+            keep_alive: headers::keep_alive_timeout(&headers),
+            doubtful: headers::framing_is_doubtful(&headers),
+            _in_flight: in_flight,
+        };
+        headers::keep_end_to_end(&mut headers);
+        Ok(Inbound {
+            status: head.status,
+            headers,
+            flow,
+        })
+    }
+
+    pub fn fault(&self, code: Code) -> Fault {
+        Fault::answered(code, self.status.as_u16())
+    }
+
+    /// The failure that the status stands for.
+    pub fn status_fault(&self) -> Fault {
+        Fault {
+            retry_after: headers::retry_after(&self.headers),
+            ..self.fault(fault::code_of_status(self.status))
+        }
+    }
+
+    /// The length of the body, if the head says it.
+    pub fn length(&self) -> Option<u64> {
+        let text = self.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+        text.parse().ok()
+    }
+}
+
+impl<D: Dial> Flow<D> {
+    /// The next part of the body; `None` at its end. Trailers are dropped.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, Fault>> {
+        std::future::poll_fn(|context| self.poll_chunk(context)).await
+    }
+
+    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        loop {
+            let Some(lease) = &mut self.lease else {
+                return Poll::Ready(None);
+            };
+            match ready!(lease.poll_frame(&mut self.incoming, context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
+                    _ => continue,
+                },
+                Some(Err(error)) => {
+                    self.lease = None;
+                    let fault = fault::of_body(&error, self.status.as_u16());
+                    return Poll::Ready(Some(Err(fault)));
+                }
+                None => {
+                    self.give_back();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    /// What is still to come, as far as it is known.
+    pub fn size_hint(&self) -> SizeHint {
+        match self.lease {
+            Some(_) => self.incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+
+    /// Nobody wants the rest. A rest that is small, or is there already, is read for the sake of the
+    /// connection; nobody waits for it.
+    pub fn discard(mut self, tasks: &Tasks) {
+        let known_to_be_small = self
+            .size_hint()
+            .upper()
+            .is_some_and(|most| most <= WORTH_DRAINING);
+        let mut drained = 0;
+        let mut context = Context::from_waker(Waker::noop());
+        while drained <= WORTH_DRAINING {
+            match self.poll_chunk(&mut context) {
+                Poll::Ready(Some(Ok(bytes))) => drained += bytes.len() as u64,
+                Poll::Ready(_) => return,
+                Poll::Pending if known_to_be_small => {
+                    // With no room in the set the connection is closed, which is all that is lost.
+                    let _ = tasks.spawn(self.drain());
+                    return;
+                }
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    async fn drain(mut self) {
+        let to_the_end = async { while let Some(Ok(_)) = self.chunk().await {} };
+        let _ = timeout(DRAINED_WITHIN, to_the_end).await;
+    }
+
+    fn give_back(&mut self) {
+        if let Some(Lease::One(one)) = self.lease.take()
+            && !self.doubtful
+        {
+            self.pool.give_back(one, self.keep_alive);
+        }
+    }
+}

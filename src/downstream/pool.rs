@@ -1,0 +1,300 @@
+//! The connections to one endpoint: which is used next, which is kept, which is opened.
+//!
+//! HTTP/1.1 connections lie idle in a stack, the warmest on top, and are looked at before they are
+//! used again; HTTP/2 connections are shared, a second one is opened only while the first is full or
+//! being closed. Refuses to know retries: whoever needs a connection that nobody used says so.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::downstream::connection::{Lease, One, Shared, Wire};
+use crate::downstream::dial::Dial;
+use crate::downstream::fault::Fault;
+use crate::downstream::tls::{self, Secure, Stream};
+use crate::engine::code::Code;
+use crate::plan::settings::{self, Endpoint, HttpVersion};
+use crate::policy::retry::Known;
+
+/// How often idle connections are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The connections to one endpoint.
+pub struct Pool<D: Dial> {
+    pub endpoint: Endpoint,
+    http: HttpVersion,
+    connect_timeout: Duration,
+    keep: settings::Pool,
+    /// For an `https` endpoint.
+    secure: Option<Secure>,
+    dial: Arc<D>,
+    state: Mutex<State<D::Io>>,
+    /// Held while a connection is opened that many may share; keeps when and how it last failed, so
+    /// that those who waited for it fail with it instead of trying one after another.
+    opening: tokio::sync::Mutex<Option<(Instant, Fault)>>,
+    sweeping: AtomicBool,
+}
+
+struct State<T: Wire> {
+    /// The warmest last.
+    idle: Vec<Idle<T>>,
+    shared: Vec<Shared>,
+    /// Learned by ALPN: this endpoint speaks HTTP/1.1, so that nothing is shared.
+    speaks_one: bool,
+    /// The service is no longer configured: nothing is kept.
+    retired: bool,
+}
+
+struct Idle<T: Wire> {
+    one: Box<One<T>>,
+    until: Instant,
+}
+
+/// Which connection will do.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    Any,
+    /// One that did not lie idle: the request can be sent only once.
+    NotIdle,
+    /// One that was opened after this: an older one turned out to be dead.
+    OpenedAfter(Instant),
+}
+
+impl<D: Dial> Pool<D> {
+    pub fn new(
+        service: &settings::Service,
+        endpoint: &Endpoint,
+        secure: Option<Secure>,
+        dial: Arc<D>,
+    ) -> Arc<Pool<D>> {
+        Arc::new(Pool {
+            endpoint: endpoint.clone(),
+            http: service.http,
+            connect_timeout: service.connect_timeout,
+            keep: service.pool.clone(),
+            secure,
+            dial,
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                shared: Vec::new(),
+                speaks_one: false,
+                retired: false,
+            }),
+            opening: tokio::sync::Mutex::default(),
+            sweeping: AtomicBool::new(false),
+        })
+    }
+
+    /// A connection that is kept, or a new one.
+    pub async fn checkout(self: &Arc<Self>, need: Need) -> Result<Lease<D::Io>, Fault> {
+        if let Some(lease) = self.take(need) {
+            return Ok(lease);
+        }
+        if !self.may_share() {
+            return self.open().await;
+        }
+        let asked = Instant::now();
+        let mut last_failure = self.opening.lock().await;
+        if let Some(lease) = self.take(need) {
+            return Ok(lease);
+        }
+        if let Some((at, fault)) = &*last_failure
+            && *at > asked
+        {
+            return Err(fault.clone());
+        }
+        if !self.may_share() {
+            drop(last_failure);
+            return self.open().await;
+        }
+        let opened = self.open().await;
+        *last_failure = match &opened {
+            Ok(_) => None,
+            Err(fault) => Some((Instant::now(), fault.clone())),
+        };
+        opened
+    }
+
+    /// Keeps a connection whose exchange is complete, if it can be used again.
+    /// `keep_alive` is what the service said about how long it keeps it.
+    pub fn give_back(self: &Arc<Self>, mut one: Box<One<D::Io>>, keep_alive: Option<Duration>) {
+        // A second less than the service's own limit: it counts from when it sent, we from now.
+        let theirs = keep_alive.map(|limit| limit.saturating_sub(Duration::from_secs(1)));
+        let limit = theirs.map_or(self.keep.idle, |theirs| theirs.min(self.keep.idle));
+        let now = Instant::now();
+        let until = one.retire_at.min(now + limit);
+        if until <= now || !one.is_reusable() {
+            return;
+        }
+        one.mark_used();
+        let mut state = self.state();
+        if state.retired || self.keep.max_idle == 0 {
+            return;
+        }
+        if state.idle.len() >= self.keep.max_idle {
+            state.idle.remove(0);
+        }
+        state.idle.push(Idle { one, until });
+        drop(state);
+        self.sweep_later();
+    }
+
+    /// Keeps nothing from now on. Requests under way end as they would have.
+    pub fn retire(&self) {
+        let mut state = self.state();
+        state.retired = true;
+        state.idle.clear();
+        state.shared.clear();
+    }
+
+    fn take(&self, need: Need) -> Option<Lease<D::Io>> {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.shared.retain(|shared| shared.is_open(now));
+        let usable = |shared: &&Shared| match need {
+            Need::OpenedAfter(moment) => shared.was_opened_after(moment),
+            Need::Any | Need::NotIdle => true,
+        };
+        let leased = state
+            .shared
+            .iter()
+            .filter(usable)
+            .find_map(|shared| shared.lease(true));
+        if let Some(two) = leased {
+            return Some(Lease::Two(two));
+        }
+        if !matches!(need, Need::Any) {
+            return None;
+        }
+        while let Some(mut idle) = state.idle.pop() {
+            if now < idle.until && idle.one.is_reusable() {
+                return Some(Lease::One(idle.one));
+            }
+        }
+        None
+    }
+
+    /// Whether a connection that is opened now may turn out to be HTTP/2.
+    fn may_share(&self) -> bool {
+        match self.http {
+            HttpVersion::One => false,
+            HttpVersion::Two => true,
+            HttpVersion::Auto => self.secure.is_some() && !self.state().speaks_one,
+        }
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<Lease<D::Io>, Fault> {
+        let by = Instant::now() + self.connect_timeout;
+        let stream = self.connect(by).await?;
+        let two = match self.http {
+            HttpVersion::One => false,
+            HttpVersion::Two => self.secure.is_none() || stream.chose_h2(),
+            HttpVersion::Auto => stream.chose_h2(),
+        };
+        if self.http == HttpVersion::Two && !two {
+            return Err(tls_failure("no common HTTP version by ALPN"));
+        }
+        // Ages differ by a tenth either way, so that connections do not end in step.
+        let age = self.keep.max_age.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let retire_at = Instant::now() + age;
+        match two {
+            true => self.share(stream, retire_at, by).await,
+            false => {
+                self.state().speaks_one = true;
+                let one = One::open(stream, retire_at).await;
+                one.map(|one| Lease::One(Box::new(one)))
+                    .map_err(no_handshake)
+            }
+        }
+    }
+
+    async fn connect(&self, by: Instant) -> Result<Stream<D::Io>, Fault> {
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let io = self
+            .dial
+            .dial(host, *port, by)
+            .await
+            .map_err(Fault::not_sent)?;
+        let Some(secure) = &self.secure else {
+            return Ok(Stream::Plain(io));
+        };
+        match timeout_at(by, secure.connect(io)).await {
+            Ok(Ok(stream)) => Ok(Stream::Secure(stream)),
+            Ok(Err(error)) => Err(tls_failure(tls::detail(&error))),
+            Err(_) => Err(Fault::not_sent(Code::ConnectTimeout)),
+        }
+    }
+
+    /// Opens an HTTP/2 connection, hands out its first stream, and keeps it for others.
+    async fn share(
+        self: &Arc<Self>,
+        stream: Stream<D::Io>,
+        retire_at: Instant,
+        by: Instant,
+    ) -> Result<Lease<D::Io>, Fault> {
+        let shared = timeout_at(by, Shared::open(stream, retire_at))
+            .await
+            .map_err(|_| Fault::not_sent(Code::ConnectTimeout))?
+            .map_err(no_handshake)?;
+        let two = shared
+            .lease(false)
+            .ok_or_else(|| Fault::not_sent(Code::RefusedStream))?;
+        let mut state = self.state();
+        if !state.retired {
+            state.shared.push(shared);
+            drop(state);
+            self.sweep_later();
+        }
+        Ok(Lease::Two(two))
+    }
+
+    /// Starts looking at what is idle, until nothing is.
+    fn sweep_later(self: &Arc<Self>) {
+        if !self.sweeping.swap(true, Ordering::AcqRel) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Drops what is too old, too long idle, or closed by the peer. Says whether anything is left.
+    fn drop_dead(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        state
+            .idle
+            .retain_mut(|idle| now < idle.until && idle.one.is_reusable());
+        let limit = self.keep.idle;
+        state
+            .shared
+            .retain(|shared| shared.is_open(now) && !shared.is_idle(now, limit));
+        let left = !state.idle.is_empty() || !state.shared.is_empty();
+        if !left {
+            // Inside the lock, so that what is given back next starts a new sweep.
+            self.sweeping.store(false, Ordering::Release);
+        }
+        left
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<D::Io>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sweep<D: Dial>(pool: Weak<Pool<D>>) {
+    loop {
+        sleep(SWEEP_EVERY).await;
+        match pool.upgrade() {
+            Some(pool) if pool.drop_dead() => {}
+            _ => return,
+        }
+    }
+}
+
+fn tls_failure(detail: &'static str) -> Fault {
+    Fault::new(Code::TlsFailure, Known::NotSent).with_detail(detail)
+}
+
+fn no_handshake(_: hyper::Error) -> Fault {
+    Fault::new(Code::Reset, Known::NotSent)
+}
