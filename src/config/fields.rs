@@ -17,6 +17,8 @@ use crate::diagnostic::{Diagnostic, Files, Span};
 
 /// A file that a document names may be as large as this.
 const LARGEST_NAMED: u64 = 8 << 20;
+/// As many unknown keys of one mapping are named.
+const MOST_UNKNOWN: usize = 100;
 /// As much of a value is quoted in a headline.
 const LONGEST_QUOTE: usize = 60;
 
@@ -106,10 +108,10 @@ impl Decoder<'_> {
     }
 
     pub fn known<'n>(&mut self, object: Object, entries: &'n [Entry], key: Span) -> Fields<'n> {
-        for entry in entries {
-            if object.key(&entry.key).is_none() && !is_extension(object, &entry.key) {
-                self.unknown_key(object, entry);
-            }
+        let unknown =
+            |entry: &&Entry| object.key(&entry.key).is_none() && !is_extension(object, &entry.key);
+        for entry in entries.iter().filter(unknown).take(MOST_UNKNOWN) {
+            self.unknown_key(object, entry);
         }
         for wanted in object.keys().iter().filter(|key| key.required) {
             let is_meant = |entry: &&Entry| {

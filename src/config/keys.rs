@@ -142,7 +142,7 @@ const ROUTE_DOCUMENT: &[Key] = &[
     key(
         "host",
         Host,
-        "any",
+        "every host",
         "host the request must be for; case and port do not count",
     ),
     key(

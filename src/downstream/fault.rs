@@ -95,19 +95,19 @@ impl From<Fault> for CallError {
             || fault
                 .status
                 .is_some_and(|status| status == 429 || status == 503);
+        // `try_timeout` is the reason of an attempt; of a call it is a timeout like any other.
+        let code = match fault.code {
+            Code::TryTimeout => Code::Timeout,
+            code => code,
+        };
         CallError {
-            // The reason of an attempt; of a call it is a timeout like any other.
-            code: match fault.code {
-                Code::TryTimeout => Code::Timeout,
-                code => code,
-            },
-            is_of_client: false,
             status: fault.status,
             retry_after: fault
                 .retry_after
                 .filter(|_| handed_on)
                 .map(retry_after::handed_on),
             detail: fault.detail.map(Cow::into_owned),
+            ..CallError::new(code)
         }
     }
 }

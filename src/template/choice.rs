@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::json::{Body, Demand, Kind, Limits, Value};
-use crate::path::{Bind, Env, Query};
+use crate::path::{Bind, Env, Query, Root};
 use crate::template::tags::{error, is_placeholder};
 use crate::template::{Error, Failure, FailureKind};
 
@@ -205,12 +205,17 @@ impl Choice {
         }
     }
 
+    /// The root of the first operand: for messages.
+    pub fn root(&self) -> Option<Root> {
+        self.queries.first().map(Query::root)
+    }
+
     /// A failure of this path.
     pub fn failure(&self, message: &str) -> Failure {
         Failure {
             kind: FailureKind::Missing,
             path: self.text().to_owned(),
-            root: self.queries.first().map(Query::root),
+            root: self.root(),
             message: message.to_owned(),
         }
     }

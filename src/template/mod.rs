@@ -72,6 +72,8 @@ pub struct Text {
     prefix: Box<str>,
     /// The text, if there is no hole in it.
     constant: Option<Box<str>>,
+    /// A path in the place of a text: its value is the whole text.
+    choice: Option<Choice>,
 }
 
 impl Text {
@@ -100,7 +102,19 @@ impl Text {
             pieces,
             prefix,
             constant,
+            choice: None,
         })
+    }
+
+    /// A path where a text is wanted: its value as text; absent is a failure, as in a hole.
+    pub fn of_choice(choice: Choice, place: Place) -> Text {
+        Text {
+            place,
+            pieces: Vec::new(),
+            prefix: "".into(),
+            constant: None,
+            choice: Some(choice),
+        }
     }
 
     /// The text if it has no holes (fills put in).
@@ -109,7 +123,10 @@ impl Text {
     }
 
     pub fn bind(&mut self, binder: &mut dyn Bind) -> Result<(), Error> {
-        program::each_name(&mut self.pieces, &mut |name| program::bind(name, binder))
+        match &mut self.choice {
+            Some(choice) => choice.bind(binder),
+            None => program::each_name(&mut self.pieces, &mut |name| program::bind(name, binder)),
+        }
     }
 
     /// Says which roots are `{name...}` parameters: alone in a hole, such a value keeps its `/`.

@@ -26,6 +26,10 @@ pub(super) fn render(text: &Text, env: &Env<'_>, out: &mut String) -> Result<(),
         loops: Vec::new(),
         rounds: 0,
     };
+    if let Some(choice) = &text.choice {
+        let given = choice.first(env).map_or(Given::Absent, Given::Part);
+        return rendering.write(&given, choice.text(), choice.root(), false);
+    }
     rendering.pieces(&text.pieces)?;
     let slashes = rendering.slashes;
     let path = &out[start..];
@@ -174,7 +178,6 @@ impl<'v> Rendering<'v, '_> {
     fn hole(&mut self, operand: &'v Operand) -> Result<(), Failure> {
         let (path, root) = self.written(operand);
         let given = self.operand(operand)?;
-        let text = text_of(&given, &path, root)?;
         let is_rest = matches!(
             operand,
             Operand::Name(Name {
@@ -182,6 +185,18 @@ impl<'v> Rendering<'v, '_> {
                 ..
             })
         );
+        self.write(&given, &path, root, is_rest)
+    }
+
+    /// Escapes a value by the place.
+    fn write(
+        &mut self,
+        given: &Given<'_>,
+        path: &str,
+        root: Option<Root>,
+        is_rest: bool,
+    ) -> Result<(), Failure> {
+        let text = text_of(given, path, root)?;
         let written = match self.place {
             Place::Path if is_rest => {
                 self.slashes += text.bytes().filter(|byte| *byte == b'/').count();
@@ -194,7 +209,7 @@ impl<'v> Rendering<'v, '_> {
                 Ok(())
             }
         };
-        written.map_err(|refusal| failure(FailureKind::Bad, &path, root, refusal.to_owned()))
+        written.map_err(|refusal| failure(FailureKind::Bad, path, root, refusal.to_owned()))
     }
 
     fn operand(&mut self, operand: &'v Operand) -> Result<Given<'v>, Failure> {
