@@ -473,7 +473,7 @@ fn resolve_service(
         None => (call.name.value.as_str(), call.name.span),
     };
     let found = surroundings.services.named(name);
-    if found.is_none() {
+    if found.is_none() && !surroundings.services.are_incomplete {
         let known: Vec<&str> = surroundings.services.names().collect();
         let help = match nearest(name, known.iter().copied()) {
             Some(near) if call.service.is_some() => format!("did you mean `{near}`?"),
