@@ -24,6 +24,10 @@ const DEEPEST: usize = 128;
 const MOST_COPIES: usize = 100_000;
 /// A document with more lines at fault than this is not read to its end.
 const MOST_REPAIRS: usize = 50;
+/// Nor is it, when reading it again and again comes to more bytes than this.
+const MOST_READ: usize = 32 << 20;
+/// A document with more faults than this is not read to its end.
+const MOST_FINDINGS: usize = 1000;
 
 /// What reading one document came to.
 pub struct Document {
@@ -57,9 +61,9 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
             open: builder.open_since().map(|open| open as usize),
             file,
         });
-        let repair = fault
-            .value
-            .filter(|value| !removed.contains(&value.start) && removed.len() < MOST_REPAIRS);
+        let repair = fault.value.filter(|value| {
+            !removed.contains(&value.start) && removed.len() < most_repairs(range.len())
+        });
         // A second fault on a line that was mended follows from the first.
         let follows = removed
             .iter()
@@ -77,6 +81,10 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
             value.start - range.start..value.end - range.start,
         );
     }
+}
+
+fn most_repairs(length: usize) -> usize {
+    MOST_REPAIRS.min(MOST_READ / length.max(1))
 }
 
 /// Puts `~` in place of a value, and as many spaces as keep every byte after it where it is.
@@ -174,6 +182,9 @@ impl<'b> Builder<'b> {
             };
             let range = self.places.byte(span.start.index())..self.places.byte(span.end.index());
             self.take(event, range)?;
+            if self.findings.len() > MOST_FINDINGS {
+                return Err(Stop::Limit);
+            }
         }
         Ok(())
     }
@@ -290,8 +301,7 @@ impl<'b> Builder<'b> {
     /// Whether a comment after a plain scalar was meant to belong to it.
     fn has_swallowed(&mut self, span: Span) -> bool {
         let after = span.end as usize - self.base;
-        let line = self.text[after..].lines().next().unwrap_or("");
-        let Some(finding) = trap::swallowed(line, span) else {
+        let Some(finding) = trap::swallowed(&self.text[after..], span) else {
             return false;
         };
         self.findings.push(finding);

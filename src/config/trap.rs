@@ -8,6 +8,9 @@ use std::ops::Range;
 
 use crate::diagnostic::{Diagnostic, FileId, Span};
 
+/// More of a line is not looked at, lest a file of one line is looked through again and again.
+const LONGEST_LINE: usize = 1000;
+
 /// Where and why the parser stopped. Offsets are those of the file.
 pub struct Fault<'f> {
     pub text: &'f str,
@@ -365,18 +368,19 @@ impl Fault<'_> {
 
 // === what the parser takes, but not as it was meant ===
 
-/// `#{{x}}` after a plain scalar, which YAML takes for a comment. `line` is what follows the scalar
-/// on its line.
-pub fn swallowed(line: &str, scalar: Span) -> Option<Diagnostic> {
-    let comment = line.trim_start();
-    if comment.len() == line.len() || !["#{{", "#${", "#$."].iter().any(|s| comment.starts_with(s))
-    {
+/// `#{{x}}` after a plain scalar, which YAML takes for a comment. `rest` is what follows the scalar.
+pub fn swallowed(rest: &str, scalar: Span) -> Option<Diagnostic> {
+    let comment = rest.trim_start_matches([' ', '\t']);
+    let holds = ["#{{", "#${", "#$."]
+        .iter()
+        .any(|sign| comment.starts_with(sign));
+    if comment.len() == rest.len() || !holds {
         return None;
     }
-    let start = scalar.end + (line.len() - comment.len()) as u32;
+    let start = scalar.end + (rest.len() - comment.len()) as u32;
     let span = Span {
         start,
-        end: start + comment.trim_end().len() as u32,
+        end: start + line_of(comment).trim_end().len() as u32,
         ..scalar
     };
     Some(
@@ -393,7 +397,7 @@ pub fn complex_key(text: &str, base: usize, key: Span, hole_at: Option<u32>) -> 
             .help("write a plain key; a value that begins with `{` or `[` needs quotes");
     };
     let offset = start as usize - base;
-    let line = text[offset..].lines().next().unwrap_or("");
+    let line = line_of(&text[offset..]);
     let written = match line.find("}}") {
         // In a list or mapping of one line the value ends before the rest of it.
         Some(end) if line[end + 2..].trim_start().starts_with(['}', ']', ',']) => &line[..end + 2],
@@ -409,7 +413,7 @@ pub fn complex_key(text: &str, base: usize, key: Span, hole_at: Option<u32>) -> 
 
 /// A tag: `!present($.x)` is one as far as YAML is concerned.
 pub fn tag(text: &str, range: Range<usize>, base: usize, file: FileId) -> Diagnostic {
-    let line = text[range.start..].lines().next().unwrap_or("");
+    let line = line_of(&text[range.start..]);
     let written = uncommented(line);
     let length = match written.find(char::is_whitespace) {
         Some(space) => space,
@@ -430,6 +434,12 @@ pub fn tag(text: &str, range: Range<usize>, base: usize, file: FileId) -> Diagno
 }
 
 // === words ===
+
+/// The rest of the line, or as much of it as is quoted.
+fn line_of(rest: &str) -> &str {
+    let part = &rest[..rest.floor_char_boundary(LONGEST_LINE)];
+    part.lines().next().unwrap_or("")
+}
 
 /// Without the comment at the end and the white space before it.
 fn uncommented(value: &str) -> &str {

@@ -79,7 +79,13 @@ async fn by_condition<D: Dial>(
     };
     let inbound = reader.inbound;
     let status = inbound.status.as_u16();
-    let success = judge::is_success(route, exchange.call, status, &inbound.headers, seen.as_ref());
+    let success = judge::is_success(
+        route,
+        exchange.call,
+        status,
+        &inbound.headers,
+        seen.as_ref(),
+    );
     let result = match success {
         false => Err(refused_by_condition(&inbound)),
         true => decoded,
@@ -135,7 +141,10 @@ impl<'r, D: Dial> Reader<'r, D> {
 
     /// Waits for more; `false` at the end of the body.
     async fn more(&mut self) -> Result<bool, Fault> {
-        if self.inbound.length().is_some_and(|length| self.is_too_long(length))
+        if self
+            .inbound
+            .length()
+            .is_some_and(|length| self.is_too_long(length))
             && self.inbound.flow.size_hint().upper() != Some(0)
         {
             return Err(self.too_large());
@@ -247,7 +256,9 @@ impl<'r, D: Dial> Reader<'r, D> {
             return None;
         }
         if headers::is_content_coded(headers) {
-            return Some(self.bad_payload("the body has a content encoding that was not asked for"));
+            return Some(
+                self.bad_payload("the body has a content encoding that was not asked for"),
+            );
         }
         (self.call.decode == Decode::Auto && !headers::may_be_json(headers))
             .then(|| self.bad_payload("the content type is not JSON's"))
@@ -295,7 +306,8 @@ impl Received {
             return;
         }
         if self.joined.is_empty() {
-            self.joined.reserve(expected.max(self.first.len() + chunk.len()));
+            self.joined
+                .reserve(expected.max(self.first.len() + chunk.len()));
             self.joined.extend_from_slice(&self.first);
             self.first = Bytes::new();
         }

@@ -92,19 +92,22 @@ impl Fault {
 impl From<Fault> for CallError {
     fn from(fault: Fault) -> CallError {
         let handed_on = matches!(fault.code, Code::ServiceUnavailable | Code::ServiceLimited)
-            || fault.status.is_some_and(|status| status == 429 || status == 503);
+            || fault
+                .status
+                .is_some_and(|status| status == 429 || status == 503);
+        // `try_timeout` is the reason of an attempt; of a call it is a timeout like any other.
+        let code = match fault.code {
+            Code::TryTimeout => Code::Timeout,
+            code => code,
+        };
         CallError {
-            // The reason of an attempt; of a call it is a timeout like any other.
-            code: match fault.code {
-                Code::TryTimeout => Code::Timeout,
-                code => code,
-            },
             status: fault.status,
             retry_after: fault
                 .retry_after
                 .filter(|_| handed_on)
                 .map(retry_after::handed_on),
             detail: fault.detail.map(Cow::into_owned),
+            ..CallError::new(code)
         }
     }
 }
@@ -153,9 +156,8 @@ fn broken(unsent: bool, around: Circumstances) -> Fault {
         true => Known::NotSent,
         false => Known::Unknown,
     };
-    let stale = around.reused
-        && around.may_replay
-        && (around.repeatable || known == Known::NotSent);
+    let stale =
+        around.reused && around.may_replay && (around.repeatable || known == Known::NotSent);
     match stale {
         true => Fault::new(Code::StaleConnection, known),
         false => Fault::new(Code::Reset, known),
@@ -201,9 +203,8 @@ fn of_h2(error: &h2::Error) -> Option<Fault> {
     let unprocessed = error.is_go_away() || reason == Some(h2::Reason::REFUSED_STREAM);
     Some(match (unprocessed, reason) {
         (true, _) => Fault::not_sent(Code::RefusedStream),
-        (_, Some(h2::Reason::HTTP_1_1_REQUIRED)) => {
-            Fault::new(Code::ProtocolError, Known::NotSent).with_detail("the service asks for HTTP/1.1")
-        }
+        (_, Some(h2::Reason::HTTP_1_1_REQUIRED)) => Fault::new(Code::ProtocolError, Known::NotSent)
+            .with_detail("the service asks for HTTP/1.1"),
         _ => Fault::new(Code::Reset, Known::Unknown),
     })
 }
@@ -248,7 +249,11 @@ mod tests {
     #[test]
     fn statuses_become_codes() {
         fn check(status: u16, expected: Code) {
-            assert_eq!(code_of_status(StatusCode::from_u16(status).unwrap()), expected, "{status}");
+            assert_eq!(
+                code_of_status(StatusCode::from_u16(status).unwrap()),
+                expected,
+                "{status}"
+            );
         }
         check(101, Code::UnexpectedStatus);
         check(200, Code::UnexpectedStatus);
@@ -295,19 +300,54 @@ mod tests {
             written: 90,
         };
         check(STALE, (Code::StaleConnection, Known::Unknown));
-        check(Row { written: 0, ..STALE }, (Code::StaleConnection, Known::NotSent));
-        // A write without a key: only if no byte of it was written.
-        check(Row { repeatable: false, ..STALE }, (Code::Reset, Known::Unknown));
         check(
-            Row { repeatable: false, written: 0, ..STALE },
+            Row {
+                written: 0,
+                ..STALE
+            },
+            (Code::StaleConnection, Known::NotSent),
+        );
+        // A write without a key: only if no byte of it was written.
+        check(
+            Row {
+                repeatable: false,
+                ..STALE
+            },
+            (Code::Reset, Known::Unknown),
+        );
+        check(
+            Row {
+                repeatable: false,
+                written: 0,
+                ..STALE
+            },
             (Code::StaleConnection, Known::NotSent),
         );
         // The replay was used, or the connection was new.
-        check(Row { may_replay: false, ..STALE }, (Code::Reset, Known::Unknown));
-        check(Row { reused: false, ..STALE }, (Code::Reset, Known::Unknown));
+        check(
+            Row {
+                may_replay: false,
+                ..STALE
+            },
+            (Code::Reset, Known::Unknown),
+        );
+        check(
+            Row {
+                reused: false,
+                ..STALE
+            },
+            (Code::Reset, Known::Unknown),
+        );
         // A head that was cut.
         check(Row { read: 1, ..STALE }, (Code::Truncated, Known::Unknown));
-        check(Row { read: 1, reused: false, ..STALE }, (Code::Truncated, Known::Unknown));
+        check(
+            Row {
+                read: 1,
+                reused: false,
+                ..STALE
+            },
+            (Code::Truncated, Known::Unknown),
+        );
     }
 
     #[test]

@@ -39,7 +39,9 @@ pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     let seconds = tokens(headers, &name).find_map(|token| {
         let (key, value) = token.split_once('=')?;
         let value = value.trim().trim_matches('"');
-        key.trim().eq_ignore_ascii_case("timeout").then(|| value.parse().ok())?
+        key.trim()
+            .eq_ignore_ascii_case("timeout")
+            .then(|| value.parse().ok())?
     })?;
     Some(Duration::from_secs(seconds))
 }
@@ -181,7 +183,10 @@ mod tests {
     #[test]
     fn lengths_that_differ_are_seen() {
         fn check(values: &[&'static str], expected: bool) {
-            let lines: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+            let lines: Vec<_> = values
+                .iter()
+                .map(|value| ("content-length", *value))
+                .collect();
             assert_eq!(lengths_differ(&headers(&lines)), expected, "{values:?}");
         }
         check(&[], false);
@@ -197,10 +202,19 @@ mod tests {
     #[test]
     fn codings_are_seen() {
         assert!(is_content_coded(&headers(&[("content-encoding", "gzip")])));
-        assert!(!is_content_coded(&headers(&[("content-encoding", "identity")])));
+        assert!(!is_content_coded(&headers(&[(
+            "content-encoding",
+            "identity"
+        )])));
         assert!(!is_content_coded(&HeaderMap::new()));
-        assert!(is_transfer_coded(&headers(&[("transfer-encoding", "gzip, chunked")])));
-        assert!(!is_transfer_coded(&headers(&[("transfer-encoding", "Chunked")])));
+        assert!(is_transfer_coded(&headers(&[(
+            "transfer-encoding",
+            "gzip, chunked"
+        )])));
+        assert!(!is_transfer_coded(&headers(&[(
+            "transfer-encoding",
+            "Chunked"
+        )])));
     }
 
     #[test]

@@ -141,8 +141,10 @@ impl<D: Dial> Flow<D> {
     /// Nobody wants the rest. A rest that is small, or is there already, is read for the sake of the
     /// connection; nobody waits for it.
     pub fn discard(mut self, tasks: &Tasks) {
-        let known_to_be_small =
-            self.size_hint().upper().is_some_and(|most| most <= WORTH_DRAINING);
+        let known_to_be_small = self
+            .size_hint()
+            .upper()
+            .is_some_and(|most| most <= WORTH_DRAINING);
         let mut drained = 0;
         let mut context = Context::from_waker(Waker::noop());
         while drained <= WORTH_DRAINING {

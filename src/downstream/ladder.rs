@@ -101,12 +101,7 @@ struct Climb<'c, D: Dial, F> {
 }
 
 impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
-    fn new(
-        client: &'c Client<D>,
-        exchange: Exchange,
-        body: Option<ByteStream>,
-        finish: F,
-    ) -> Self {
+    fn new(client: &'c Client<D>, exchange: Exchange, body: Option<ByteStream>, finish: F) -> Self {
         let id = exchange.route.calls[exchange.call.0].service;
         Climb {
             client,
@@ -238,7 +233,9 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         }
         // In the process's set before its first byte, so that dropping the run cannot cut it.
         match self.client.tasks.spawn(carriage.carry(request, end)) {
-            Ok(carried) => carried.await.unwrap_or_else(|_| Err(cut_at_the_end().into())),
+            Ok(carried) => carried
+                .await
+                .unwrap_or_else(|_| Err(cut_at_the_end().into())),
             Err(_) => Err(Fault::not_sent(Code::Overloaded).into()),
         }
     }
@@ -286,10 +283,7 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
         }
     }
 
-    async fn send(
-        mut self,
-        request: http::Request<Outgoing>,
-    ) -> Result<F::Done, Failed<F::Done>> {
+    async fn send(mut self, request: http::Request<Outgoing>) -> Result<F::Done, Failed<F::Done>> {
         let counts = self.lease.counts();
         let start = counts.now();
         let response = match self.lease.send(request).await {

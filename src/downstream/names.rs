@@ -89,9 +89,7 @@ impl Names {
             };
             // An error says that the lookup is over, which is what is waited for.
             if timeout_at(limit, running.changed()).await.is_err() {
-                return stand_in
-                    .map(|good| good.addresses)
-                    .ok_or(Code::DnsTimeout);
+                return stand_in.map(|good| good.addresses).ok_or(Code::DnsTimeout);
             }
         }
     }
@@ -213,7 +211,10 @@ mod tests {
     async fn many_callers_share_one_lookup() {
         let (names, asked) = scripted(&["10.0.0.1"]);
         let (one, other) = tokio::join!(find(&names, 100), find(&names, 100));
-        assert_eq!((one.unwrap(), other.unwrap()), ("10.0.0.1".into(), "10.0.0.1".into()));
+        assert_eq!(
+            (one.unwrap(), other.unwrap()),
+            ("10.0.0.1".into(), "10.0.0.1".into())
+        );
         find(&names, 0).await.unwrap();
         assert_eq!(asked.load(Ordering::SeqCst), 1);
     }

@@ -204,14 +204,19 @@ impl<D: Dial> Pool<D> {
             false => {
                 self.state().speaks_one = true;
                 let one = One::open(stream, retire_at).await;
-                one.map(|one| Lease::One(Box::new(one))).map_err(no_handshake)
+                one.map(|one| Lease::One(Box::new(one)))
+                    .map_err(no_handshake)
             }
         }
     }
 
     async fn connect(&self, by: Instant) -> Result<Stream<D::Io>, Fault> {
         let Endpoint { host, port, .. } = &self.endpoint;
-        let io = self.dial.dial(host, *port, by).await.map_err(Fault::not_sent)?;
+        let io = self
+            .dial
+            .dial(host, *port, by)
+            .await
+            .map_err(Fault::not_sent)?;
         let Some(secure) = &self.secure else {
             return Ok(Stream::Plain(io));
         };

@@ -50,7 +50,11 @@ pub fn request(
             let host = HeaderValue::from_str(&endpoint.authority)
                 .map_err(|_| Fault::not_sent(Code::Internal))?;
             headers.insert(HOST, host);
-            whole.path_and_query().cloned().map(Uri::from).unwrap_or_default()
+            whole
+                .path_and_query()
+                .cloned()
+                .map(Uri::from)
+                .unwrap_or_default()
         }
     };
     let mut request = Request::new(body);
@@ -71,9 +75,13 @@ fn checked(endpoint: &Endpoint, target: &str) -> Option<Uri> {
     let Endpoint {
         authority, prefix, ..
     } = endpoint;
-    let uri: Uri = format!("{scheme}://{authority}{prefix}{target}").parse().ok()?;
+    let uri: Uri = format!("{scheme}://{authority}{prefix}{target}")
+        .parse()
+        .ok()?;
     let same_place = uri.scheme_str() == Some(scheme)
-        && uri.authority().is_some_and(|found| found == authority.as_str());
+        && uri
+            .authority()
+            .is_some_and(|found| found == authority.as_str());
     let found = uri.path_and_query()?.as_str();
     let same_path = target.starts_with('/')
         && found.len() == prefix.len() + target.len()
@@ -101,12 +109,24 @@ fn ours(exchange: &Exchange, left: Duration) -> HeaderMap {
     }
     let identity = &exchange.identity;
     let timeout = format!("{}ms", left.as_millis());
-    set(&mut headers, HeaderName::from_static("x-request-id"), &identity.request_id);
-    set(&mut headers, HeaderName::from_static("traceparent"), &traceparent(identity));
+    set(
+        &mut headers,
+        HeaderName::from_static("x-request-id"),
+        &identity.request_id,
+    );
+    set(
+        &mut headers,
+        HeaderName::from_static("traceparent"),
+        &traceparent(identity),
+    );
     if let Some(state) = &identity.trace_state {
         set(&mut headers, HeaderName::from_static("tracestate"), state);
     }
-    set(&mut headers, HeaderName::from_static("x-request-timeout"), &timeout);
+    set(
+        &mut headers,
+        HeaderName::from_static("x-request-timeout"),
+        &timeout,
+    );
     set(&mut headers, VIA, &via(identity));
     let entry = headers.entry(ACCEPT);
     entry.or_insert(HeaderValue::from_static("application/json"));
@@ -126,7 +146,10 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// A span of its own in the client's trace.
 fn traceparent(identity: &Identity) -> String {
     let span = fastrand::u64(1..);
-    format!("00-{}-{span:016x}-{:02x}", identity.trace_id, identity.trace_flags)
+    format!(
+        "00-{}-{span:016x}-{:02x}",
+        identity.trace_id, identity.trace_flags
+    )
 }
 
 fn via(identity: &Identity) -> String {
@@ -177,7 +200,10 @@ mod tests {
         check("/a", Some("http://users:8080/v1/a"));
         check("/a?b=c%26", Some("http://users:8080/v1/a?b=c%26"));
         check("/", Some("http://users:8080/v1/"));
-        check("/..%2f..%2fadmin", Some("http://users:8080/v1/..%2f..%2fadmin"));
+        check(
+            "/..%2f..%2fadmin",
+            Some("http://users:8080/v1/..%2f..%2fadmin"),
+        );
         check("/a#b", None);
         check("@evil.example/", None);
         check(".evil.example/", None);

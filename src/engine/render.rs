@@ -12,7 +12,9 @@ use crate::engine::request::RequestBody;
 use crate::json::{Kind, Value};
 use crate::path::{Env, Frame};
 use crate::plan::{Body, CallId, ForwardQuery, Part, Route};
-use crate::template::{self, Choice, Failure, FailureKind};
+use crate::template::choice::Choice;
+use crate::template::escape::{push_form, push_query as push_pair};
+use crate::template::{Failure, FailureKind};
 
 /// Renders one call, or one element of it.
 pub fn exchange(
@@ -73,13 +75,13 @@ fn push_query(
     for (name, value) in &context.accepted.request.query {
         if is_forwarded(name) {
             separate(target, path);
-            template::escape::push_query(target, name, value);
+            push_pair(target, name, value);
         }
     }
     for (name, part) in &call.query {
         each_text(part, env, |text| {
             separate(target, path);
-            template::escape::push_query(target, name, text);
+            push_pair(target, name, text);
             Ok(())
         })?;
     }
@@ -134,7 +136,7 @@ fn body(
                     if !out.is_empty() {
                         out.push('&');
                     }
-                    template::escape::push_form(&mut out, name, text);
+                    push_form(&mut out, name, text);
                     Ok(())
                 })?;
             }
@@ -166,8 +168,19 @@ pub fn each_text(
     env: &Env<'_>,
     mut give: impl FnMut(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    give_texts(part, env, &mut give)
+}
+
+fn give_texts(
+    part: &Part,
+    env: &Env<'_>,
+    give: &mut dyn FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     match part {
         Part::Constant(text) => give(text),
+        Part::List(parts) => parts
+            .iter()
+            .try_for_each(|part| give_texts(part, env, give)),
         Part::Text(text) => {
             let mut out = String::new();
             text.render(env, &mut out)?;
@@ -175,7 +188,7 @@ pub fn each_text(
         }
         Part::Choice(choice) => {
             let mut out = Vec::new();
-            if !choice.render(env, &mut out)? {
+            if !choice.render(env, &mut out) {
                 return Ok(());
             }
             let value = Value::trusted(&out);
@@ -196,13 +209,10 @@ fn scalar<'a>(value: Value<'a>, choice: &Choice) -> Result<std::borrow::Cow<'a, 
         return Ok(text);
     }
     match value.kind() {
-        Kind::Array | Kind::Object => Err(Failure {
-            kind: FailureKind::Missing,
-            path: choice.text(),
-            root: choice.queries.first().map(|query| query.root()),
-            message: "it is an object or a list, where a text, number or boolean is needed"
-                .to_owned(),
-        }),
+        Kind::Array | Kind::Object => {
+            Err(choice
+                .failure("it is an object or a list, where a text, number or boolean is needed"))
+        }
         _ => Ok(String::from_utf8_lossy(value.bytes())),
     }
 }

@@ -245,11 +245,7 @@ impl<'r> Run<'r> {
 
     fn list(&self, for_each: &ForEach) -> Result<List, CallError> {
         let mut bytes = Vec::new();
-        let is_present = for_each
-            .source
-            .render(&self.context.env(None), &mut bytes)
-            .map_err(|failure| self.call_error(failure))?;
-        if !is_present {
+        if !for_each.source.render(&self.context.env(None), &mut bytes) {
             return Ok(List {
                 bytes,
                 ranges: Vec::new(),
@@ -257,12 +253,7 @@ impl<'r> Run<'r> {
         }
         let value = Value::trusted(&bytes);
         if value.kind() != Kind::Array {
-            return Err(self.call_error(Failure {
-                kind: FailureKind::Missing,
-                path: for_each.source.text(),
-                root: for_each.source.queries.first().map(|query| query.root()),
-                message: "it is no list".to_owned(),
-            }));
+            return Err(self.call_error(for_each.source.failure("it is no list")));
         }
         let origin = bytes.as_ptr() as usize;
         let ranges: Vec<Range<usize>> = value

@@ -191,21 +191,14 @@ impl<'r> Run<'r> {
             Status::Choice(choice) => choice,
         };
         let mut out = Vec::new();
-        let rendered = choice.render(&self.context.env(None), &mut out);
-        rendered.map_err(|failure| self.response_failure(failure))?;
+        choice.render(&self.context.env(None), &mut out);
         let digits = std::str::from_utf8(&out).unwrap_or_default();
         let status = digits
             .parse()
             .ok()
             .filter(|status| (200..600).contains(status));
-        status.ok_or_else(|| {
-            self.response_failure(crate::template::Failure {
-                kind: FailureKind::Missing,
-                path: choice.text(),
-                root: choice.queries.first().map(|query| query.root()),
-                message: "it is no status from 200 to 599".to_owned(),
-            })
-        })
+        status
+            .ok_or_else(|| self.response_failure(choice.failure("it is no status from 200 to 599")))
     }
 
     /// An absent value leaves its header out, an array repeats it.

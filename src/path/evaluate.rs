@@ -212,7 +212,8 @@ impl<'a> Evaluation<'_, 'a> {
             return false;
         };
         match pattern {
-            Pattern::Fixed(regex) => regex.as_ref().is_some_and(|regex| regex.is_match(&text)),
+            Pattern::Never => false,
+            Pattern::Fixed(regex) => regex.is_match(&text),
             Pattern::Found(found) => {
                 let pattern = self.operand(found.operand(), current);
                 let pattern = pattern.value().and_then(Value::text);

@@ -12,8 +12,9 @@ use jsonpath_rust::parser::parse_json_path;
 use pest::error::InputLocation;
 
 use super::Error;
+use super::outline::Form;
 use super::pattern::{Extent, Pattern};
-use super::spell::{Form, Function, Spelling, spell};
+use super::spell::{Function, Spelling, spell};
 use super::tree::{
     Operand, Path, Reading, Relation, RootedPath, Segment, Selector, Slice, Start, Test,
 };
@@ -22,24 +23,32 @@ use crate::json::write_text;
 /// Segments of one query that select more than one node: the evaluation recurses at each.
 const BRANCHES: usize = 32;
 
+/// What a text holds beside its logical expression.
+pub(super) struct Lowered {
+    /// The queries that begin with `$`, in the order of the text.
+    pub(super) rooted: Vec<RootedPath>,
+    /// What is allowed and yet surely not meant.
+    pub(super) warnings: Vec<Error>,
+}
+
 /// Reads a query: the first of the list is the query itself, the others stand in its filters.
-pub(super) fn query(text: &str) -> Result<Vec<RootedPath>, Error> {
+pub(super) fn query(text: &str) -> Result<Lowered, Error> {
     let spelling = spell(text, Form::Query)?;
     let parsed = parse(&spelling)?;
     let mut lowering = Lowering::new(&spelling);
     lowering.rooted(parsed.segments, Reading::Surface)?;
-    Ok(lowering.rooted)
+    Ok(lowering.lowered)
 }
 
-/// Reads a condition, with the list of the queries in it that begin with `$`.
-pub(super) fn condition(text: &str) -> Result<(Test, Vec<RootedPath>), Error> {
+/// Reads a condition.
+pub(super) fn condition(text: &str) -> Result<(Test, Lowered), Error> {
     let spelling = spell(text, Form::Condition)?;
     let parsed = parse(&spelling)?;
     let mut lowering = Lowering::new(&spelling);
     match parsed.segments.into_iter().next() {
         Some(Parsed::Selector(ParsedSelector::Filter(filter))) => {
             let test = lowering.filter(filter)?;
-            Ok((test, lowering.rooted))
+            Ok((test, lowering.lowered))
         }
         _ => Err(lowering.wrong(0..text.len(), "this is no condition", None)),
     }
@@ -72,7 +81,7 @@ struct Lowering<'s, 't> {
     spelling: &'s Spelling<'t>,
     /// What of the spelling's lists comes next: the tree is walked in the order of the text.
     next_function: usize,
-    rooted: Vec<RootedPath>,
+    lowered: Lowered,
 }
 
 /// What a function takes and gives (RFC 9535 §2.4.1).
@@ -83,7 +92,10 @@ impl<'t> Lowering<'_, 't> {
         Lowering {
             spelling,
             next_function: 0,
-            rooted: Vec::new(),
+            lowered: Lowered {
+                rooted: Vec::new(),
+                warnings: Vec::new(),
+            },
         }
     }
 
@@ -99,18 +111,18 @@ impl<'t> Lowering<'_, 't> {
     // === queries ===
 
     fn rooted(&mut self, segments: Vec<Parsed>, reading: Reading) -> Result<Path, Error> {
-        let number = self.rooted.len();
+        let number = self.lowered.rooted.len();
         let span = self.spelling.roots[number].clone();
         // Takes its place in the list before the queries in its filters take theirs.
-        self.rooted.push(RootedPath {
+        self.lowered.rooted.push(RootedPath {
             span: span.clone(),
             starts: Vec::new(),
             segments: Vec::new(),
             reading,
         });
         let segments = self.segments(segments, span)?;
-        self.rooted[number].starts = starts(&segments);
-        self.rooted[number].segments = segments;
+        self.lowered.rooted[number].starts = starts(&segments);
+        self.lowered.rooted[number].segments = segments;
         Ok(Path::Rooted(number))
     }
 
@@ -285,13 +297,26 @@ impl<'t> Lowering<'_, 't> {
     ) -> Result<Test, Error> {
         let text = self.value_argument(text, Reading::Surface, &written)?;
         let pattern = match pattern {
-            FnArg::Literal(Literal::String(pattern)) => Pattern::fixed(&pattern, extent),
+            FnArg::Literal(Literal::String(pattern)) => {
+                let pattern = Pattern::fixed(&pattern, extent);
+                pattern.unwrap_or_else(|error| self.never_holds(&error, &written))
+            }
             other => {
                 let operand = self.value_argument(other, Reading::Surface, &written)?;
                 Pattern::found(operand, extent)
             }
         };
         Ok(Test::Match(text, pattern))
+    }
+
+    fn never_holds(&mut self, error: &Error, written: &Function<'t>) -> Pattern {
+        let message = format!(
+            "`{}()` never holds: {} in its pattern",
+            written.name, error.message
+        );
+        let warning = self.wrong(written.span.clone(), &message, error.help.as_deref());
+        self.lowered.warnings.push(warning);
+        Pattern::Never
     }
 
     fn value_function(&mut self, parsed: TestFunction, reading: Reading) -> Result<Operand, Error> {
@@ -377,7 +402,7 @@ impl<'t> Lowering<'_, 't> {
     fn is_single(&self, path: &Path) -> bool {
         let segments = match path {
             Path::Relative(segments, _) => segments,
-            Path::Rooted(number) => &self.rooted[*number].segments,
+            Path::Rooted(number) => &self.lowered.rooted[*number].segments,
         };
         segments.iter().all(|segment| segment.single().is_some())
     }

@@ -6,12 +6,14 @@
 //! as it likes, to a [`Root`], a number, when the file is read.
 //!
 //! This module does not know what a call or a route is: who binds the names does. The way of a text:
-//! `token.rs` cuts it, `spell.rs` writes it for the parser, `lower.rs` makes our tree of what comes
+//! `token.rs` cuts it, `place.rs` says what is wrong with it, `spell.rs` writes it for the parser, `lower.rs` makes our tree of what comes
 //! back, `reads.rs` says what it reads, `evaluate.rs` finds the nodes.
 
 mod evaluate;
 mod lower;
+mod outline;
 mod pattern;
+mod place;
 mod reads;
 mod spell;
 mod token;
@@ -24,6 +26,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use evaluate::Evaluation;
+use lower::Lowered;
 pub use pattern::whole_pattern;
 use tree::{Path, RootedPath, Test};
 
@@ -113,16 +116,24 @@ pub struct Query {
     text: Arc<str>,
     /// The first is the query itself, the others stand in its filters.
     rooted: Vec<RootedPath>,
+    warnings: Vec<Error>,
 }
 
 impl Query {
     /// Parses a query that begins with `$`. Before RFC 9535 applies, a name after a dot may hold
     /// `-` (`$.request.headers.x-user`).
     pub fn parse(text: &str) -> Result<Query, Error> {
+        let Lowered { rooted, warnings } = lower::query(text)?;
         Ok(Query {
-            rooted: lower::query(text)?,
             text: text.into(),
+            rooted,
+            warnings,
         })
+    }
+
+    /// What is allowed and yet surely not meant: a pattern that is no I-Regexp.
+    pub fn warnings(&self) -> &[Error] {
+        &self.warnings
     }
 
     pub fn text(&self) -> &str {
@@ -190,17 +201,24 @@ pub struct Condition {
     text: Arc<str>,
     test: Test,
     rooted: Vec<RootedPath>,
+    warnings: Vec<Error>,
 }
 
 impl Condition {
     /// Parses what stands inside `[?…]`, white space around it allowed.
     pub fn parse(text: &str) -> Result<Condition, Error> {
-        let (test, rooted) = lower::condition(text)?;
+        let (test, Lowered { rooted, warnings }) = lower::condition(text)?;
         Ok(Condition {
             text: text.into(),
             test,
             rooted,
+            warnings,
         })
+    }
+
+    /// The same as [`Query::warnings`].
+    pub fn warnings(&self) -> &[Error] {
+        &self.warnings
     }
 
     pub fn text(&self) -> &str {

@@ -28,8 +28,9 @@ pub(super) enum Extent {
 
 #[derive(Clone, Debug)]
 pub(super) enum Pattern {
-    /// `None`: it is no I-Regexp.
-    Fixed(Option<Regex>),
+    Fixed(Regex),
+    /// It is no I-Regexp.
+    Never,
     Found(Box<Found>),
 }
 
@@ -39,12 +40,15 @@ pub(super) struct Found {
     operand: Operand,
     extent: Extent,
     /// The last ones, oldest first.
-    kept: Arc<Mutex<Vec<(String, Option<Regex>)>>>,
+    kept: Arc<Mutex<Vec<Compiled>>>,
 }
 
+/// A pattern with what became of it.
+type Compiled = (String, Option<Regex>);
+
 impl Pattern {
-    pub(super) fn fixed(pattern: &str, extent: Extent) -> Pattern {
-        Pattern::Fixed(compile(pattern, extent, SIZE_FIXED).ok())
+    pub(super) fn fixed(pattern: &str, extent: Extent) -> Result<Pattern, Error> {
+        compile(pattern, extent, SIZE_FIXED).map(Pattern::Fixed)
     }
 
     pub(super) fn found(operand: Operand, extent: Extent) -> Pattern {
@@ -58,7 +62,7 @@ impl Pattern {
     /// What gives the pattern, if it comes out of data.
     pub(super) fn operand(&self) -> Option<&Operand> {
         match self {
-            Pattern::Fixed(_) => None,
+            Pattern::Fixed(_) | Pattern::Never => None,
             Pattern::Found(found) => Some(&found.operand),
         }
     }

@@ -4,9 +4,11 @@
 //! time nothing an operator wrote is parsed again. Read [`compile`] next to see how it is made,
 //! [`matcher`] for how a request finds its route, [`settings`] for what is not about routes.
 
+pub mod compile;
 pub mod matcher;
 pub mod pattern;
 pub mod settings;
+pub mod timeline;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +18,9 @@ use http::{HeaderName, Method};
 
 use crate::json::{self, Demand, Slot};
 use crate::path::{Condition, Root};
-use crate::template::{Choice, Json, Text};
+use crate::template::Text;
+use crate::template::choice::Choice;
+use crate::template::json::Json;
 
 /// One configuration, compiled: all plans, the services they call, and the matcher.
 #[derive(Debug)]
@@ -189,6 +193,8 @@ pub enum Part {
     /// Keeps arrays (each element is one entry); absent leaves the entry out.
     Choice(Choice),
     Text(Text),
+    /// Several entries under one name.
+    List(Vec<Part>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -132,7 +132,10 @@ mod tests {
             Word::None,
         ] {
             for known in [Known::Unknown, Known::Rejected] {
-                assert!(!may_try_again(CARELESS, known, word, true), "{known:?} {word:?}");
+                assert!(
+                    !may_try_again(CARELESS, known, word, true),
+                    "{known:?} {word:?}"
+                );
             }
         }
     }

@@ -11,7 +11,9 @@ pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are still only "very long".
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
+        return Some(Duration::from_secs(
+            value.parse().unwrap_or(u64::from(u32::MAX)),
+        ));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
@@ -37,7 +39,11 @@ mod tests {
     #[test]
     fn seconds_and_dates_are_understood() {
         fn check(value: &str, expected: Option<u64>) {
-            assert_eq!(parse(value, now()), expected.map(Duration::from_secs), "{value:?}");
+            assert_eq!(
+                parse(value, now()),
+                expected.map(Duration::from_secs),
+                "{value:?}"
+            );
         }
         check("0", Some(0));
         check("2", Some(2));

@@ -13,6 +13,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::downstream::observe::{Kind, Observe};
 use crate::engine::code::Code;
 use crate::engine::fetch::STITCH_RESERVE;
 use crate::engine::record::{CallRecord, Outcome, Record};
@@ -121,12 +122,7 @@ impl Metrics {
             services: table
                 .services
                 .iter()
-                .map(|service| {
-                    Arc::new(ServiceMeters::new(
-                        &self.registry,
-                        service.name.clone().into(),
-                    ))
-                })
+                .map(|service| ServiceMeters::new(&self.registry, service.name.clone().into()))
                 .collect(),
         }
     }
@@ -217,15 +213,21 @@ fn route_meters(registry: &Registry, table: &Table, route: &Route) -> RouteMeter
 /// The counters of one table: routes, calls and services by their indices.
 pub struct Meters {
     routes: Vec<RouteMeters>,
-    services: Vec<Arc<ServiceMeters>>,
+    services: Vec<ServiceMeters>,
     unmatched: RouteMeters,
 }
 
-impl Meters {
-    pub fn service(&self, service: ServiceId) -> &Arc<ServiceMeters> {
-        &self.services[service.0]
+impl Observe for Meters {
+    fn attempt(&self, service: ServiceId, kind: Kind, reason: &'static str) {
+        self.services[service.0].attempt(kind, reason);
     }
 
+    fn in_flight(&self, service: ServiceId, change: i64) {
+        self.services[service.0].in_flight.increment(change as f64);
+    }
+}
+
+impl Meters {
     /// Counts a call that is in no record of a run, because it was made after the answer.
     pub fn detached(&self, route: usize, record: &CallRecord) {
         self.routes[route].calls[record.call.0].settled(record);
@@ -338,10 +340,10 @@ impl CallMeters {
 }
 
 /// What the ladder counts of a service. The same series for the same name, whichever generation.
-pub struct ServiceMeters {
+struct ServiceMeters {
     registry: Registry,
     service: SharedString,
-    attempts: Family<(&'static str, &'static str)>,
+    attempts: Family<(Kind, &'static str)>,
     in_flight: Gauge,
 }
 
@@ -356,25 +358,16 @@ impl ServiceMeters {
         }
     }
 
-    /// Counts an attempt: `kind` is `first`, `retry` or `transparent`, `reason` says why it was made
-    /// (the code of the attempt before it; [`NONE`] for a first one).
-    pub fn attempt(&self, kind: &'static str, reason: &'static str) {
+    fn attempt(&self, kind: Kind, reason: &'static str) {
         self.attempts.increment((kind, reason), 1, || {
+            let reason = if reason.is_empty() { NONE } else { reason };
             let labels = vec![
                 Label::new("service", self.service.clone()),
-                Label::new("kind", kind),
+                Label::new("kind", kind.name()),
                 Label::new("reason", reason),
             ];
             self.registry.counter(ATTEMPTS, labels)
         });
-    }
-
-    pub fn enter(&self) {
-        self.in_flight.increment(1.0);
-    }
-
-    pub fn leave(&self) {
-        self.in_flight.decrement(1.0);
     }
 }
 

@@ -82,7 +82,9 @@ fn compile_tls(tls: &document::Tls, diagnostics: &mut Vec<Diagnostic>) -> Tls {
         server_name,
     } = tls;
     let ca = ca.as_ref().and_then(|file| certificates(file, diagnostics));
-    let cert = cert.as_ref().and_then(|file| certificates(file, diagnostics));
+    let cert = cert
+        .as_ref()
+        .and_then(|file| certificates(file, diagnostics));
     let key = key.as_ref().and_then(|file| private_key(file, diagnostics));
     Tls {
         ca,

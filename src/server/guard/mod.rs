@@ -424,3 +424,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<I> {
         this.poll_linger(context).map(Ok)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,813 @@
+//! One call: its keys, with what `service` and `defaults` say, as the engine and the ladder want it.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use crate::config::document::{self, FallbackSource, Payload, RetryOn, Shared, Spanned};
+use crate::config::node::{Entry, Node};
+use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::plan::compile::names::{Names, Reader, list};
+use crate::plan::compile::services::Services;
+use crate::plan::compile::templates;
+use crate::plan::timeline::{backoffs, call_time};
+use crate::plan::{
+    Body, Call, CallId, Decode, Fallback, FallbackKind, ForEach, ForwardQuery, Part, Retry, Role,
+    ServiceId, Source,
+};
+use crate::template::{Place, Text, url};
+
+/// What a call is compiled in.
+pub struct Surroundings<'s, 'd> {
+    pub services: &'s mut Services<'d>,
+    pub defaults: &'d Shared,
+    /// The route's.
+    pub timeout: Duration,
+}
+
+/// Less than this gives no attempt a chance.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(10);
+const BUILT_IN_BODY: u64 = 1024 * 1024;
+
+/// Compiles one call; `None` where it lacks what everything else needs. Its needs come later, from
+/// the graph.
+pub fn compile(
+    id: CallId,
+    call: &document::Call,
+    role: Role,
+    names: &mut Names,
+    surroundings: &mut Surroundings<'_, '_>,
+) -> Option<Call> {
+    let document::Call {
+        name,
+        target,
+        service: _,
+        query,
+        headers,
+        forward_headers,
+        forward_query,
+        payload,
+        timeout,
+        attempt_timeout,
+        retry,
+        optional,
+        fallback,
+        when,
+        depends_on: _,
+        for_each,
+        max_items,
+        concurrency,
+        min_ok,
+        pass_status,
+        success_when,
+        take,
+        decode,
+        max_body,
+        idempotency_key,
+        safe,
+        detached: _,
+    } = call;
+    refuse_keys(call, role, names);
+    names.reading(Reader::Call(id), name.span);
+    let target = target.as_ref();
+    let method = target.map_or(Method::GET, |target| target.method.value.clone());
+    let looped = for_each
+        .as_ref()
+        .and_then(|node| enter_loop(id, node, names));
+    let chain = compile_chain(id, fallback.as_ref(), names);
+    let (service, path) = match target {
+        Some(target) => {
+            names.reading(Reader::Call(id), target.path.span);
+            let service = resolve_service(call, &target.path, names, surroundings);
+            (service, compile_path(&target.path, names))
+        }
+        None => (None, None),
+    };
+    let shared = service.and_then(|service| surroundings.services.shared(service));
+    let default_headers = [
+        surroundings.defaults.headers.as_ref(),
+        shared.and_then(|s| s.headers.as_ref()),
+    ];
+    let query = compile_entries(id, query.as_ref(), names, Place::Query);
+    let headers = compile_headers(id, default_headers, headers.as_ref(), names);
+    let body = compile_payload(id, payload.as_ref(), names);
+    let idempotency_key = idempotency_key.as_ref().and_then(|node| {
+        names.reading(Reader::Call(id), node.span);
+        templates::text(&node.value, names, Place::Header)
+    });
+    let when = when.as_ref().and_then(|node| {
+        names.reading(Reader::Call(id), node.span);
+        templates::condition(&node.value, names)
+    });
+    let when_per_element = looped.is_some()
+        && when
+            .as_ref()
+            .is_some_and(|when| reads_loop(when.text(), for_each));
+    let take = take.as_ref().map(|node| {
+        names.reading(Reader::Take(id), node.span);
+        templates::json(&node.value, names)
+    });
+    let success_when = success_when.as_ref().and_then(|node| {
+        names.reading(Reader::SuccessWhen(id), node.span);
+        templates::condition(&node.value, names)
+    });
+    if looped.is_some() {
+        names.leave();
+    }
+    let is_safe = safe.as_ref().is_some_and(|safe| safe.value);
+    let has_key = idempotency_key.is_some();
+    let is_idempotent = !matches!(method, Method::POST | Method::PATCH);
+    let repeatable = is_idempotent || is_safe || has_key;
+    let write = !is_idempotent && !is_safe;
+    let shared_of = |pick: fn(&Shared) -> Option<&Spanned<Duration>>| {
+        shared
+            .and_then(pick)
+            .or_else(|| pick(surroundings.defaults))
+            .map(|found| found.value)
+    };
+    let own_timeout = timeout.as_ref().map(|timeout| timeout.value);
+    let timeout_value = own_timeout.or_else(|| shared_of(|shared| shared.timeout.as_ref()));
+    let timeout_value = match role {
+        Role::Detached => Some(timeout_value.unwrap_or(Duration::from_secs(2))),
+        _ => timeout_value,
+    };
+    let own_attempt = attempt_timeout.as_ref();
+    let attempt = own_attempt
+        .map(|attempt| attempt.value)
+        .or_else(|| shared_of(|shared| shared.attempt_timeout.as_ref()));
+    let streams = role == Role::Pass && matches!(body, Body::Forward);
+    let inherited = shared
+        .and_then(|shared| shared.retry.as_ref())
+        .or(surroundings.defaults.retry.as_ref());
+    let mut retry_value = compile_retry(retry.as_ref(), inherited, repeatable && !streams, names);
+    let time = timeout_value.unwrap_or(call_time(surroundings.timeout));
+    let attempt_timeout_value = attempt_clock(&mut retry_value, time, attempt);
+    if let Some(span) = own_attempt
+        .map(|attempt| attempt.span)
+        .or(retry.as_ref().map(|retry| retry.span))
+    {
+        warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
+    }
+    check_time(name, timeout.as_ref(), time, names);
+    // PUT and DELETE may be repeated, but a fallback call is another request altogether.
+    let is_write = write || matches!(method, Method::PUT | Method::DELETE);
+    check_chain(call, service, is_write && !has_key, names, surroundings);
+    let for_each = looped.map(|(variable, source)| {
+        let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
+        ForEach {
+            variable,
+            source,
+            max_items: max_items.as_ref().map_or(1, |most| most.value as usize),
+            concurrency: concurrency.as_ref().map_or(8, |most| most.value as usize),
+            min_ok: match (is_optional, min_ok) {
+                (true, _) => 0.0,
+                (false, Some(percent)) => f64::from(percent.value.0) / 100.0,
+                (false, None) => 100.0,
+            },
+        }
+    });
+    let most_body = max_body
+        .as_ref()
+        .or(shared.and_then(|shared| shared.max_body.as_ref()))
+        .or(surroundings.defaults.max_body.as_ref());
+    Some(Call {
+        name: name.value.clone(),
+        service: service?,
+        role,
+        path: path?,
+        method,
+        query,
+        headers,
+        forward_headers: compile_forward_headers(forward_headers.as_ref(), names),
+        forward_query: match forward_query.as_ref().map(|forward| &forward.value) {
+            None => ForwardQuery::Names(Vec::new()),
+            Some(document::ForwardQuery::All) => ForwardQuery::All,
+            Some(document::ForwardQuery::Names(list)) => {
+                ForwardQuery::Names(list.iter().map(|name| name.value.clone()).collect())
+            }
+        },
+        body,
+        timeout: timeout_value,
+        attempt_timeout: attempt_timeout_value,
+        retry: retry_value,
+        optional: optional.as_ref().is_some_and(|optional| optional.value),
+        fallback: chain,
+        when,
+        when_per_element,
+        needs: Vec::new(),
+        unblocks: Vec::new(),
+        for_each,
+        pass_status: pass_status
+            .iter()
+            .flat_map(|list| &list.value)
+            .map(|one| one.value)
+            .collect(),
+        success_when,
+        take,
+        decode: match decode.as_ref().map(|decode| decode.value) {
+            None | Some(document::Decode::Auto) => Decode::Auto,
+            Some(document::Decode::Json) => Decode::Json,
+            Some(document::Decode::Text) => Decode::Text,
+            Some(document::Decode::None) => Decode::None,
+        },
+        max_body: most_body.map_or(BUILT_IN_BODY, |most| most.value) as usize,
+        idempotency_key,
+        repeatable,
+        write,
+        raw_demand: Default::default(),
+        taken_demand: None,
+    })
+}
+
+/// Keys that have no place on a call of this role.
+fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
+    fn key<T>(value: &Option<Spanned<T>>) -> Option<Span> {
+        value.as_ref().map(|value| value.key)
+    }
+    let optional = call
+        .optional
+        .as_ref()
+        .filter(|optional| optional.value)
+        .map(|optional| optional.key);
+    let detached = call
+        .detached
+        .as_ref()
+        .filter(|detached| detached.value)
+        .map(|detached| detached.key);
+    let fallback = call
+        .fallback
+        .as_ref()
+        .filter(|chain| !chain.value.is_empty())
+        .map(|chain| chain.key);
+    let refuse = |found: &[(&str, Option<Span>)], on: &str, help: &str, names: &mut Names| {
+        for (name, span) in found {
+            if let Some(span) = span {
+                let message = format!("`{name}` has no place on {on}");
+                names
+                    .diagnostics
+                    .push(Diagnostic::error("R0210", *span, message).help(help));
+            }
+        }
+    };
+    match role {
+        Role::Pass => refuse(
+            &[
+                ("max_body", key(&call.max_body)),
+                ("take", key(&call.take)),
+                ("decode", key(&call.decode)),
+                ("success_when", key(&call.success_when)),
+                ("optional", optional),
+                ("fallback", fallback),
+                ("when", key(&call.when)),
+                ("for_each", key(&call.for_each)),
+                ("pass_status", key(&call.pass_status)),
+                ("detached", detached),
+            ],
+            "a call that is passed",
+            "its status, headers and body go through as they come; take the key away",
+            names,
+        ),
+        Role::Fallback => refuse(
+            &[
+                ("fallback", fallback),
+                ("optional", optional),
+                ("when", key(&call.when)),
+                ("for_each", key(&call.for_each)),
+                ("pass_status", key(&call.pass_status)),
+                ("detached", detached),
+            ],
+            "a call that is a fallback",
+            "it stands in for another call: say this on that one",
+            names,
+        ),
+        Role::Detached => refuse(
+            &[
+                ("optional", optional),
+                ("fallback", fallback),
+                ("pass_status", key(&call.pass_status)),
+                ("take", key(&call.take)),
+                ("for_each", key(&call.for_each)),
+            ],
+            "a detached call",
+            "nobody waits for it and nobody reads it; take the key away",
+            names,
+        ),
+        Role::Normal => {
+            let pass_status = key(&call.pass_status);
+            if optional.is_some() {
+                let found = [("pass_status", pass_status)];
+                refuse(
+                    &found,
+                    "an optional call",
+                    "an optional call never decides the answer",
+                    names,
+                );
+            } else if call.for_each.is_some() {
+                let found = [("pass_status", pass_status)];
+                refuse(
+                    &found,
+                    "a `for_each` call",
+                    "one element never decides the answer",
+                    names,
+                );
+            }
+        }
+    }
+    check_loop_keys(call, names);
+}
+
+fn check_loop_keys(call: &document::Call, names: &mut Names) {
+    match &call.for_each {
+        Some(for_each) if call.max_items.is_none() => {
+            let found = Diagnostic::error("R0209", for_each.key, "`for_each` without `max_items`");
+            let help = "write `max_items: 40`: the longest list that may fan out";
+            names.diagnostics.push(found.help(help));
+        }
+        Some(_) => {}
+        None => {
+            let keys = [
+                ("max_items", call.max_items.as_ref().map(|most| most.key)),
+                (
+                    "concurrency",
+                    call.concurrency.as_ref().map(|most| most.key),
+                ),
+                ("min_ok", call.min_ok.as_ref().map(|share| share.key)),
+            ];
+            for (name, span) in keys {
+                if let Some(span) = span {
+                    let message = format!("`{name}` without `for_each`");
+                    let found = Diagnostic::error("R0210", span, message);
+                    names
+                        .diagnostics
+                        .push(found.help("write `for_each: p in PATH` beside it"));
+                }
+            }
+        }
+    }
+}
+
+fn enter_loop(
+    id: CallId,
+    node: &Spanned<Node>,
+    names: &mut Names,
+) -> Option<(crate::path::Root, crate::template::choice::Choice)> {
+    names.reading(Reader::Call(id), node.span);
+    let over = templates::loop_over(&node.value, names)?;
+    match names.enter(&over.variable, &over.list, &over.source.queries[0]) {
+        Ok(variable) => Some((variable, over.source)),
+        Err(message) => {
+            let found = Diagnostic::error("R0208", over.variable_span, message);
+            names
+                .diagnostics
+                .push(found.help("give the variable another name"));
+            None
+        }
+    }
+}
+
+/// Whether a condition reads the variable of the call's own loop.
+fn reads_loop(condition: &str, for_each: &Option<Spanned<Node>>) -> bool {
+    let text = for_each.as_ref().and_then(|node| node.value.text());
+    let variable = text
+        .and_then(|text| text.source.split_once(" in "))
+        .map(|(name, _)| name.trim());
+    variable.is_some_and(|variable| {
+        let names = [
+            format!("$.{variable}"),
+            format!("$['{variable}']"),
+            format!("$[\"{variable}\"]"),
+        ];
+        let each = condition.contains("$.each.");
+        each || names.iter().any(|name| {
+            condition.match_indices(name.as_str()).any(|(place, _)| {
+                let after = condition[place + name.len()..].chars().next();
+                !after.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-')
+            })
+        })
+    })
+}
+
+fn compile_path(node: &Node, names: &mut Names) -> Option<Text> {
+    let source = node.text()?;
+    let start = match url::origin(&source.source, &source.fills) {
+        Ok(origin) => origin.map_or(0, |origin| origin.rest),
+        // `resolve_service` says it.
+        Err(_) => return None,
+    };
+    let path = match &source.source[start..] {
+        "" => "/",
+        path => path,
+    };
+    let shift = |error: crate::path::Error| crate::path::Error {
+        offset: error.offset + start,
+        ..error
+    };
+    let parsed =
+        Text::parse(path, &source.fills, Place::Path).map_err(|error| ("R0403", shift(error)));
+    let bound = parsed.and_then(|mut text| {
+        let bound = text.bind(names).map_err(|error| ("R0201", shift(error)));
+        bound.map(|()| text)
+    });
+    match bound {
+        Ok(mut text) => {
+            let rest = names.rest_parameter();
+            let sources = &names.sources;
+            text.mark_rest(|root| match &sources[root.0 as usize] {
+                Source::Request(crate::plan::RequestPart::Path(Some(place))) => {
+                    rest == Some(*place)
+                }
+                _ => false,
+            });
+            Some(text)
+        }
+        Err((code, error)) => {
+            let span = node.part(error.offset, error.length);
+            let mut found = Diagnostic::error(code, span, error.message);
+            found.help = error.help;
+            names.diagnostics.push(found);
+            None
+        }
+    }
+}
+
+fn resolve_service(
+    call: &document::Call,
+    path: &Node,
+    names: &mut Names,
+    surroundings: &mut Surroundings<'_, '_>,
+) -> Option<ServiceId> {
+    let source = path.text()?;
+    match url::origin(&source.source, &source.fills) {
+        Ok(None) => {}
+        Ok(Some(origin)) => {
+            if let Some(service) = &call.service {
+                let message = "a full URL beside `service`";
+                let found = Diagnostic::error("R0504", path.span, message)
+                    .also(service.span, "the service is named here");
+                names
+                    .diagnostics
+                    .push(found.help("write the path only, or take `service` away"));
+            }
+            return match surroundings.services.of_url(&origin.url) {
+                Some(service) => Some(service),
+                None => {
+                    let found =
+                        Diagnostic::error("R0504", path.span, "a URL that is not understood");
+                    names
+                        .diagnostics
+                        .push(found.help("write `http://host:port/path`"));
+                    None
+                }
+            };
+        }
+        Err(error) => {
+            let span = path.part(error.offset, error.length);
+            let mut found = Diagnostic::error("R0504", span, error.message);
+            found.help = error.help;
+            names.diagnostics.push(found);
+            return None;
+        }
+    }
+    let (name, span) = match &call.service {
+        Some(service) => (service.value.as_str(), service.span),
+        None => (call.name.value.as_str(), call.name.span),
+    };
+    let found = surroundings.services.named(name);
+    if found.is_none() {
+        let known: Vec<&str> = surroundings.services.names().collect();
+        let help = match nearest(name, known.iter().copied()) {
+            Some(near) if call.service.is_some() => format!("did you mean `{near}`?"),
+            Some(near) => format!(
+                "did you mean `{near}`? Or write `service: NAME`, by default it is the call's own name"
+            ),
+            None if known.is_empty() => format!(
+                "write it in a document of its own: `services: {{ {name}: {{ url: \"http://…\" }} }}`"
+            ),
+            None => format!(
+                "the services are {}; by default a call's service is its own name",
+                list(known.into_iter())
+            ),
+        };
+        let message = format!("unknown service `{name}`");
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0204", span, message).help(help));
+    }
+    found
+}
+
+fn compile_entries(
+    id: CallId,
+    entries: Option<&Spanned<Vec<Entry>>>,
+    names: &mut Names,
+    place: Place,
+) -> Vec<(String, Part)> {
+    let mut parts = Vec::new();
+    for entry in entries.iter().flat_map(|entries| &entries.value) {
+        names.reading(Reader::Call(id), entry.value.span);
+        if let Some(part) = templates::part(&entry.value, names, place) {
+            parts.push((entry.key.clone(), part));
+        }
+    }
+    parts
+}
+
+/// `defaults`, then the service's, then the call's own: joined by name, the nearest wins.
+fn compile_headers(
+    id: CallId,
+    inherited: [Option<&Spanned<Vec<Entry>>>; 2],
+    own: Option<&Spanned<Vec<Entry>>>,
+    names: &mut Names,
+) -> Vec<(HeaderName, Part)> {
+    let mut parts: Vec<(HeaderName, Part)> = Vec::new();
+    for entries in inherited.into_iter().chain([own]).flatten() {
+        for entry in &entries.value {
+            names.reading(Reader::Call(id), entry.value.span);
+            let Some(name) = header_name(&entry.key, entry.key_span, names) else {
+                continue;
+            };
+            let part = templates::part(&entry.value, names, Place::Header);
+            parts.retain(|(known, _)| *known != name);
+            if let Some(part) = part {
+                check_constant(&part, entry.value.span, names);
+                parts.push((name, part));
+            }
+        }
+    }
+    parts
+}
+
+fn check_constant(part: &Part, span: Span, names: &mut Names) {
+    if let Part::Constant(text) = part
+        && http::HeaderValue::from_str(text).is_err()
+        && http::HeaderValue::from_bytes(text.as_bytes()).is_err()
+    {
+        let message = "a control character cannot stand in a header";
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0505", span, message));
+    }
+}
+
+/// The name of a header that a route file may set (`resilience.md` §5).
+pub fn header_name(written: &str, span: Span, names: &mut Names) -> Option<HeaderName> {
+    let Ok(name) = HeaderName::try_from(written) else {
+        let message = format!("`{written}` is not the name of a header");
+        let found = Diagnostic::error("R0505", span, message);
+        names
+            .diagnostics
+            .push(found.help("letters, digits and `-`; it cannot be a template"));
+        return None;
+    };
+    let refused = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+    ];
+    if refused.contains(&name.as_str()) {
+        let message = format!("`{written}` cannot be set");
+        let found = Diagnostic::error("R0505", span, message);
+        names
+            .diagnostics
+            .push(found.help("it belongs to the connection, which is ours: take it away"));
+        return None;
+    }
+    Some(name)
+}
+
+fn compile_forward_headers(
+    list: Option<&Spanned<Vec<Spanned<String>>>>,
+    names: &mut Names,
+) -> Vec<HeaderName> {
+    let written = list.iter().flat_map(|list| &list.value);
+    written
+        .filter_map(|name| header_name(&name.value, name.span, names))
+        .collect()
+}
+
+fn compile_payload(id: CallId, payload: Option<&Spanned<Payload>>, names: &mut Names) -> Body {
+    let Some(payload) = payload else {
+        return Body::None;
+    };
+    names.reading(Reader::Call(id), payload.span);
+    match &payload.value {
+        Payload::Json(node) => Body::Json(templates::json(node, names)),
+        Payload::Text(node) => match templates::text(node, names, Place::Plain) {
+            Some(text) => Body::Text(text),
+            None => Body::None,
+        },
+        Payload::Form(entries) => {
+            let mut parts = Vec::new();
+            for entry in entries {
+                names.reading(Reader::Call(id), entry.value.span);
+                if let Some(part) = templates::part(&entry.value, names, Place::Query) {
+                    parts.push((entry.key.clone(), part));
+                }
+            }
+            Body::Form(parts)
+        }
+        Payload::Forward => Body::Forward,
+    }
+}
+
+/// What a chain names; faults of it are found by [`check_chain`].
+fn compile_chain(
+    id: CallId,
+    chain: Option<&Spanned<Vec<document::Fallback>>>,
+    names: &mut Names,
+) -> Vec<Fallback> {
+    let mut compiled = Vec::new();
+    for entry in chain.iter().flat_map(|chain| &chain.value) {
+        let kind = match &entry.source {
+            FallbackSource::Value(node) => {
+                names.reading(Reader::Call(id), node.span);
+                Some(FallbackKind::Value(templates::json(&node.value, names)))
+            }
+            FallbackSource::Call(name) => match names.call_named(&name.value) {
+                Some(called) => Some(FallbackKind::Call(called)),
+                None => {
+                    let known: Vec<&str> = names.call_names().collect();
+                    let help = match nearest(&name.value, known.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("the calls of this route are {}", list(known.into_iter())),
+                    };
+                    let message = format!("unknown call `{}`", name.value);
+                    names
+                        .diagnostics
+                        .push(Diagnostic::error("R0201", name.span, message).help(help));
+                    None
+                }
+            },
+        };
+        if let Some(kind) = kind {
+            compiled.push(Fallback {
+                only_not_sent: entry.only_not_sent.is_some(),
+                kind,
+            });
+        }
+    }
+    compiled
+}
+
+/// What `resilience.md` §3 forbids of a fallback call.
+fn check_chain(
+    call: &document::Call,
+    service: Option<ServiceId>,
+    is_unkeyed_write: bool,
+    names: &mut Names,
+    surroundings: &Surroundings<'_, '_>,
+) {
+    for entry in call.fallback.iter().flat_map(|chain| &chain.value) {
+        let FallbackSource::Call(called) = &entry.source else {
+            continue;
+        };
+        if is_unkeyed_write && entry.only_not_sent.is_none() {
+            let message = format!(
+                "`{}` may have written before `{}` is asked",
+                call.name.value, called.value
+            );
+            let found = Diagnostic::error("R0502", called.span, message);
+            let help = "write `only: not_sent` beside it, or give the call an `idempotency_key`";
+            names.diagnostics.push(found.help(help));
+        }
+        let theirs = surroundings.services.of_call(&called.value);
+        if theirs.is_some() && theirs == service {
+            let message = format!("`{}` asks the service that has just failed", called.value);
+            let found = Diagnostic::error("R0503", called.span, message);
+            names
+                .diagnostics
+                .push(found.help("let the fallback ask another service, or give a `value`"));
+        }
+    }
+}
+
+fn compile_retry(
+    own: Option<&Spanned<document::Retry>>,
+    inherited: Option<&Spanned<document::Retry>>,
+    repeatable: bool,
+    names: &mut Names,
+) -> Retry {
+    let built_in = Retry {
+        attempts: if repeatable { 2 } else { 1 },
+        connect: true,
+        reset: true,
+        timeout: true,
+        statuses: vec![502, 503, 504],
+        backoff: (Duration::from_millis(25), Duration::from_millis(250)),
+    };
+    let Some(written) = own.or(inherited) else {
+        return built_in;
+    };
+    let options = match &written.value {
+        document::Retry::Off => {
+            return Retry {
+                attempts: 1,
+                ..built_in
+            };
+        }
+        document::Retry::On(options) => options,
+    };
+    let document::RetryOptions {
+        attempts,
+        only,
+        backoff,
+    } = options;
+    let mut retry = Retry {
+        attempts: attempts
+            .as_ref()
+            .map_or(built_in.attempts, |attempts| attempts.value),
+        ..built_in
+    };
+    if let Some(backoff) = backoff {
+        retry.backoff = (backoff.value.from, backoff.value.to);
+    }
+    if let Some(only) = only {
+        let has = |word| only.value.iter().any(|entry| entry.value == word);
+        retry.connect = has(RetryOn::Connect);
+        retry.reset = has(RetryOn::Reset);
+        retry.timeout = has(RetryOn::Timeout);
+        retry.statuses = only
+            .value
+            .iter()
+            .filter_map(|entry| match entry.value {
+                RetryOn::Status(status) => Some(status),
+                _ => None,
+            })
+            .collect();
+    }
+    let is_connect_only = !retry.reset && !retry.timeout && retry.statuses.is_empty();
+    if repeatable || retry.attempts <= 1 || is_connect_only {
+        return retry;
+    }
+    if own.is_some() {
+        let found = Diagnostic::error("R0501", written.span, "a write that would be sent twice");
+        let help = "write `only: [connect]`, which is sure never to have arrived, or give the call an \
+                    `idempotency_key`, or `safe: true` if it only asks";
+        names.diagnostics.push(found.help(help));
+    }
+    // What `service` or `defaults` say is no word about this write.
+    Retry {
+        attempts: 1,
+        ..retry
+    }
+}
+
+/// (timeout − the upper ends of the backoffs) ÷ attempts; less than 10 ms leaves one attempt.
+fn attempt_clock(retry: &mut Retry, time: Duration, written: Option<Duration>) -> Duration {
+    if let Some(written) = written {
+        return written.min(time);
+    }
+    let each = time.saturating_sub(backoffs(retry)) / retry.attempts.max(1);
+    if each < LEAST_ATTEMPT {
+        retry.attempts = 1;
+        return time;
+    }
+    each
+}
+
+fn warn_late_attempts(
+    retry: &Retry,
+    time: Duration,
+    attempt: Duration,
+    span: Span,
+    names: &mut Names,
+) {
+    if retry.attempts < 2 || attempt.saturating_mul(retry.attempts - 1) < time {
+        return;
+    }
+    let message = format!(
+        "the last of {} attempts can never start: the others take {} ms, the call has {} ms",
+        retry.attempts,
+        (attempt * (retry.attempts - 1)).as_millis(),
+        time.as_millis()
+    );
+    let help = "lower `attempt_timeout` or `attempts`, or raise `timeout`";
+    names
+        .diagnostics
+        .push(Diagnostic::warning("R0302", span, message).help(help));
+}
+
+fn check_time(
+    name: &Spanned<String>,
+    timeout: Option<&Spanned<Duration>>,
+    time: Duration,
+    names: &mut Names,
+) {
+    if time < LEAST_ATTEMPT {
+        let span = timeout.map_or(name.span, |timeout| timeout.span);
+        let message = format!("no attempt of `{}` can ever start", name.value);
+        let help =
+            "a call needs at least 10 ms, and a route keeps 20 ms for stitching: raise the timeout";
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0301", span, message).help(help));
+    }
+}

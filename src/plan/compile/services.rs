@@ -1,0 +1,86 @@
+//! The services by name, and those that full URLs stand for.
+
+use std::collections::HashMap;
+
+use crate::config::document::{self, Shared};
+use crate::diagnostic::Diagnostic;
+use crate::plan::ServiceId;
+use crate::plan::compile::service;
+use crate::plan::settings::Service;
+
+pub struct Services<'d> {
+    documents: &'d [document::Service],
+    by_name: HashMap<&'d str, ServiceId>,
+    pub compiled: Vec<Service>,
+    /// The service of each call of the route that is compiled, where its name says it.
+    calls: HashMap<String, ServiceId>,
+}
+
+impl<'d> Services<'d> {
+    pub fn new(documents: &'d [document::Service], found: &mut Vec<Diagnostic>) -> Services<'d> {
+        let names = documents.iter().map(|service| service.name.value.as_str());
+        Services {
+            documents,
+            by_name: names
+                .enumerate()
+                .map(|(place, name)| (name, ServiceId(place)))
+                .collect(),
+            compiled: documents
+                .iter()
+                .map(|document| service::compile(document, found))
+                .collect(),
+            calls: HashMap::new(),
+        }
+    }
+
+    /// Begins a route: remembers which service each of its calls asks.
+    pub fn begin_route(&mut self, calls: &[document::Call]) {
+        self.calls.clear();
+        for call in calls {
+            let name = call.service.as_ref().unwrap_or(&call.name);
+            if let Some(service) = self.named(&name.value) {
+                self.calls.insert(call.name.value.clone(), service);
+            }
+        }
+    }
+
+    /// The service that a call of this route asks.
+    pub fn of_call(&self, call: &str) -> Option<ServiceId> {
+        self.calls.get(call).copied()
+    }
+
+    pub fn named(&self, name: &str) -> Option<ServiceId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'d str> {
+        self.documents
+            .iter()
+            .map(|service| service.name.value.as_str())
+    }
+
+    /// The keys of a call that this service holds.
+    pub fn shared(&self, service: ServiceId) -> Option<&'d Shared> {
+        self.documents
+            .get(service.0)
+            .map(|document| &document.shared)
+    }
+
+    /// The service of an origin such as `http://host:8080`, the same for the same origin.
+    pub fn of_url(&mut self, origin: &str) -> Option<ServiceId> {
+        if let Some(place) = self.compiled.iter().position(|known| known.name == origin) {
+            return Some(ServiceId(place));
+        }
+        let uri: http::Uri = origin.parse().ok()?;
+        let authority = uri.authority()?;
+        if authority.as_str().contains('@') {
+            return None;
+        }
+        let https = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let host = authority.host().to_ascii_lowercase();
+        let service = service::of_origin(origin.to_owned(), https, host, port);
+        self.compiled.push(service);
+        Some(ServiceId(self.compiled.len() - 1))
+    }
+}
