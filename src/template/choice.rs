@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::json::{Body, Demand, Kind, Limits, Value};
-use crate::path::{Bind, Env, Query};
+use crate::path::{Bind, Env, Query, Root};
 use crate::template::tags::{error, is_placeholder};
 use crate::template::{Error, Failure, FailureKind};
 
@@ -179,8 +179,10 @@ impl Choice {
         nodes.len()
     }
 
-    /// The elements to loop over; `None` where the list is absent.
+    /// The elements to loop over; `None` where the list is absent. An operand that is always an array
+    /// gives way to the next where it is empty.
     pub fn elements<'a>(&'a self, env: &Env<'a>) -> Result<Option<Vec<Value<'a>>>, Failure> {
+        let mut found = None;
         for query in &self.queries {
             if query.is_singular() {
                 if let Some(value) = present(query.first(env)) {
@@ -190,11 +192,14 @@ impl Choice {
             }
             let mut nodes = Vec::new();
             query.nodes(env, &mut nodes);
-            return Ok(Some(nodes));
+            if !nodes.is_empty() {
+                return Ok(Some(nodes));
+            }
+            found = Some(nodes);
         }
         match present(self.literal.as_deref().map(Value::trusted)) {
             Some(value) => self.elements_of(value).map(Some),
-            None => Ok(None),
+            None => Ok(found),
         }
     }
 
@@ -205,12 +210,17 @@ impl Choice {
         }
     }
 
+    /// The root of the first operand: for messages.
+    pub fn root(&self) -> Option<Root> {
+        self.queries.first().map(Query::root)
+    }
+
     /// A failure of this path.
     pub fn failure(&self, message: &str) -> Failure {
         Failure {
             kind: FailureKind::Missing,
             path: self.text().to_owned(),
-            root: self.queries.first().map(Query::root),
+            root: self.root(),
             message: message.to_owned(),
         }
     }

@@ -464,8 +464,7 @@ fn check_word(source: &str, token: Token) -> Result<(), Error> {
         return refuse("`../` and `./` are refused", help);
     }
     if bare.contains('/') {
-        let help = format!("write `{}`", bare.replace('/', "."));
-        return refuse("`/` in a name", help);
+        return refuse("`/` in a name", "write a dot between names".into());
     }
     let number = text
         .trim_start_matches('-')
@@ -477,22 +476,22 @@ fn check_word(source: &str, token: Token) -> Result<(), Error> {
     Ok(())
 }
 
-/// The word without what stands in its brackets.
+/// The word with one `_` for what stands in each pair of brackets.
 fn outside_brackets(text: &str) -> String {
-    let mut depth = 0;
-    text.chars()
-        .filter(|&character| {
-            if character == '[' && depth == 0 {
-                depth = 1;
-                return false;
+    let mut outside = String::with_capacity(text.len());
+    let mut is_inside = false;
+    for character in text.chars() {
+        match character {
+            '[' if !is_inside => {
+                is_inside = true;
+                outside.push('_');
             }
-            if character == ']' {
-                depth = 0;
-                return false;
-            }
-            depth == 0
-        })
-        .collect()
+            ']' => is_inside = false,
+            _ if !is_inside => outside.push(character),
+            _ => {}
+        }
+    }
+    outside
 }
 
 fn is_number(text: &str) -> bool {
@@ -545,7 +544,7 @@ mod tests {
     #[test]
     fn tags_are_found_in_order() {
         use Kind::*;
-        let rows: [(&str, &[Kind]); 14] = [
+        let rows: [(&str, &[Kind]); 15] = [
             ("plain", &[]),
             ("{ one }", &[]),
             ("{{a.b}}", &[Hole]),
@@ -562,6 +561,7 @@ mod tests {
             ("{{ # if a }}{{ / if }}", &[Open, Close]),
             ("{{default a \"}}\"}}{{b}}", &[Hole, Hole]),
             ("{{a.[}} x]}}", &[Hole]),
+            ("{{a.[../ x].b}}", &[Hole]),
             ("{{default a '\\'}}'}}", &[Hole]),
         ];
         for (source, expected) in rows {
