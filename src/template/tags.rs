@@ -396,6 +396,12 @@ impl<'s> Lexer<'s> {
             return Err(error(self.at, 1, "`[` is never closed", ""));
         };
         let inner = &self.rest()[1..length];
+        // The parser would try these as lists and objects first, as deep as they go.
+        if let Some(offset) = inner.find(['[', '{', '"', '\'']) {
+            let help = "write the name alone: `a.[odd name]`; a list cannot be written here";
+            let message = "a quote or bracket inside `[ ]`";
+            return Err(error(self.at + 1 + offset, 1, message, help));
+        }
         if !before.is_empty() && !before.ends_with(['.', '/']) {
             let help = format!("write `{before}.{}`", bare_or_bracketed(inner));
             let message = "`[` without a dot before it";
@@ -605,6 +611,7 @@ mod tests {
             ("{{}}", 0, "an empty `{{ }}`"),
             ("{{default a \"x}}", 12, "`\"` is never closed"),
             ("{{a.[b}}", 4, "`[` is never closed"),
+            ("{{a.[\"b\"]}}", 5, "a quote or bracket inside `[ ]`"),
             ("{{a[0].b}}", 3, "`[` without a dot before it"),
             ("{{../a}}", 2, "`../` and `./` are refused"),
             ("{{./a}}", 2, "`../` and `./` are refused"),
@@ -633,8 +640,10 @@ mod tests {
         let blocks = "{{#if a}}".repeat(17) + &"{{/if}}".repeat(17);
         let chain = format!("{{{{#if a}}}}{}{{{{/if}}}}", "{{else if a}}".repeat(33));
         let parentheses = format!("{{{{#if {}", "(".repeat(100_000));
+        let lists = format!("{{{{default a {}]}}}}", "[".repeat(60_000));
+        let objects = format!("{{{{default a [{}]}}}}", "{\"a\":".repeat(10_000));
         let length = "x".repeat(MAX_TEXT + 1);
-        for source in [&blocks, &chain, &parentheses, &length] {
+        for source in [&blocks, &chain, &parentheses, &lists, &objects, &length] {
             assert!(scan(source).is_err());
         }
         assert!(scan(&("{{#if a}}".repeat(16) + &"{{/if}}".repeat(16))).is_ok());

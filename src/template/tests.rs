@@ -109,13 +109,21 @@ fn rendered(source: &str, place: Place) -> Result<String, String> {
 
 fn check(rows: &[(&str, &str)], place: Place) {
     for (source, expected) in rows {
-        assert_eq!(rendered(source, place).as_deref(), Ok(*expected), "{source}");
+        assert_eq!(
+            rendered(source, place).as_deref(),
+            Ok(*expected),
+            "{source}"
+        );
     }
 }
 
 fn check_failures(rows: &[(&str, &str)], place: Place) {
     for (source, expected) in rows {
-        assert_eq!(rendered(source, place), Err(expected.to_string()), "{source}");
+        assert_eq!(
+            rendered(source, place),
+            Err(expected.to_string()),
+            "{source}"
+        );
     }
 }
 
@@ -131,7 +139,10 @@ fn holes_are_written_as_they_came() {
             ("{{ a.body.price }}", "12.10"),
             ("{{request.headers.x-user}}", "Ada"),
             ("{{a.body.list.0.sku}},{{a.body.list.[1].sku}}", "p1,p2"),
-            ("{{a.body.object.42}} {{a.body.object.[42]}}", "answer answer"),
+            (
+                "{{a.body.object.42}} {{a.body.object.[42]}}",
+                "answer answer",
+            ),
             ("{{a.body.object.[odd name]}}", "odd"),
             ("{{a.body.quote}}", "say \"hi\"\n<b>"),
             (r"\{{a.b}} {{b.body.k}}", "{{a.b}} 2"),
@@ -156,7 +167,10 @@ fn an_absent_value_is_never_an_empty_string() {
             ("{{lower a.body.missing}}", "Missing a.body.missing"),
             ("{{join a.body.missing \",\"}}", "Missing a.body.missing"),
             ("{{len a.body.nothing}}", "Missing a.body.nothing"),
-            ("{{default a.body.missing a.body.nothing}}", "Missing a.body.missing"),
+            (
+                "{{default a.body.missing a.body.nothing}}",
+                "Missing a.body.missing",
+            ),
             (
                 "{{#each a.body.list as |x|}}{{x.qty}}{{/each}}",
                 "Missing x.qty",
@@ -168,7 +182,10 @@ fn an_absent_value_is_never_an_empty_string() {
             ("{{join a.body.list \",\"}}", "Missing a.body.list"),
             ("{{join a.body.holed \",\"}}", "Missing a.body.holed"),
             ("{{len a.body.price}}", "Missing a.body.price"),
-            ("{{#each a.body.object as |x|}}{{/each}}", "Missing a.body.object"),
+            (
+                "{{#each a.body.object as |x|}}{{/each}}",
+                "Missing a.body.object",
+            ),
         ],
         Place::Plain,
     );
@@ -198,7 +215,10 @@ fn helpers_give_text() {
             ("{{lower a.body.price}}", "12.10"),
             ("{{trim \"  x \"}}", "x"),
             ("{{base64 request.headers.x-user}}", "QWRh"),
-            ("{{len a.body.name}} {{len a.body.words}} {{len a.body.object}}", "3 4 3"),
+            (
+                "{{len a.body.name}} {{len a.body.words}} {{len a.body.object}}",
+                "3 4 3",
+            ),
             ("{{upper (default a.body.missing \"x\")}}", "X"),
         ],
         Place::Plain,
@@ -246,8 +266,16 @@ fn conditions_hold_as_in_handlebars() {
         let source = format!("{{{{#if {test}}}}}yes{{{{else}}}}no{{{{/if}}}}");
         let turned = format!("{{{{#unless {test}}}}}no{{{{else}}}}yes{{{{/unless}}}}");
         let expected = if holds { "yes" } else { "no" };
-        assert_eq!(rendered(&source, Place::Plain).as_deref(), Ok(expected), "{test}");
-        assert_eq!(rendered(&turned, Place::Plain).as_deref(), Ok(expected), "{test}");
+        assert_eq!(
+            rendered(&source, Place::Plain).as_deref(),
+            Ok(expected),
+            "{test}"
+        );
+        assert_eq!(
+            rendered(&turned, Place::Plain).as_deref(),
+            Ok(expected),
+            "{test}"
+        );
     }
 }
 
@@ -279,7 +307,10 @@ fn blocks_choose_and_repeat() {
             ("{{#each a.body.list as |x|}}{{this.sku}}{{/each}}", "p1p2"),
             ("{{#each a.body.none as |x|}}x{{else}}none{{/each}}", "none"),
             ("{{#each a.body.missing as |x|}}x{{/each}}|", "|"),
-            ("{{#each a.body.missing as |x|}}x{{else}}none{{/each}}", "none"),
+            (
+                "{{#each a.body.missing as |x|}}x{{else}}none{{/each}}",
+                "none",
+            ),
             (
                 "{{#each a.body.list as |x|}}{{#each x.tags as |t|}}{{x.sku}}{{t}}{{@root.b.body.k}}{{@index}} {{/each}}{{/each}}",
                 "p1x20 p1y21 ",
@@ -297,7 +328,10 @@ fn blocks_choose_and_repeat() {
                 "start\n{{#each a.body.list as |x|}}\n- {{x.sku}}\n{{/each}}\nend",
                 "start\n- p1\n- p2\nend",
             ),
-            ("a\n{{#if a.body.yes}}\n  b\n{{else}}\n  c\n{{/if}}\nd\n", "a\n  b\nd\n"),
+            (
+                "a\n{{#if a.body.yes}}\n  b\n{{else}}\n  c\n{{/if}}\nd\n",
+                "a\n  b\nd\n",
+            ),
         ],
         Place::Plain,
     );
@@ -322,17 +356,37 @@ fn a_text_that_is_no_text_is_refused_at_its_place() {
         ("{{@index}}", 2, "`@index` outside `#each`"),
         ("{{@root.a.b}}", 2, "`@root.a.b` outside `#each`"),
         ("{{#each a}}{{/each}}", 0, "`#each` without a variable"),
-        ("{{#each a as |x i|}}{{/each}}", 0, "`#each` has one variable"),
+        (
+            "{{#each a as |x i|}}{{/each}}",
+            0,
+            "`#each` has one variable",
+        ),
         ("{{#each a b as |x|}}{{/each}}", 0, "`#each` takes one list"),
-        ("{{#each 1 as |x|}}{{/each}}", 0, "`#each` over what is no list"),
-        ("{{#each a as |request|}}{{/each}}", 0, "the variable `request`"),
+        (
+            "{{#each 1 as |x|}}{{/each}}",
+            0,
+            "`#each` over what is no list",
+        ),
+        (
+            "{{#each a as |request|}}{{/each}}",
+            0,
+            "the variable `request`",
+        ),
         (
             "{{#each a as |x|}}{{#each x.l as |x|}}{{/each}}{{/each}}",
             18,
             "the variable `x`",
         ),
-        ("{{#each a as |x|}}{{request.id}}{{/each}}", 20, "`request.id` inside `#each`"),
-        ("{{#each a as |x|}}{{@key}}{{/each}}", 20, "unknown name `@key`"),
+        (
+            "{{#each a as |x|}}{{request.id}}{{/each}}",
+            20,
+            "`request.id` inside `#each`",
+        ),
+        (
+            "{{#each a as |x|}}{{@key}}{{/each}}",
+            20,
+            "unknown name `@key`",
+        ),
         ("{{#each a as |x|}}{{@root}}{{/each}}", 20, "`@root` alone"),
         ("{{#if a b}}{{/if}}", 0, "a condition is one value"),
         ("{{#if a as |x|}}{{/if}}", 0, "`as |…|` belongs to `#each`"),
@@ -341,7 +395,11 @@ fn a_text_that_is_no_text_is_refused_at_its_place() {
     ];
     for (source, offset, message) in rows {
         let fault = Text::parse(source, &[], Place::Plain).expect_err(source);
-        assert!(fault.message.starts_with(message), "{source}: {}", fault.message);
+        assert!(
+            fault.message.starts_with(message),
+            "{source}: {}",
+            fault.message
+        );
         assert_eq!(fault.offset, offset, "{source}: {}", fault.message);
         assert!(fault.offset + fault.length <= source.len(), "{source}");
     }
@@ -397,7 +455,10 @@ fn a_value_in_a_path_is_one_segment() {
     check(
         &[
             ("/v1/{{request.path.id}}", "/v1/a%20b"),
-            ("/v1/{{request.path.id}}/x-{{request.query.page}}.json", "/v1/a%20b/x-2.json"),
+            (
+                "/v1/{{request.path.id}}/x-{{request.query.page}}.json",
+                "/v1/a%20b/x-2.json",
+            ),
             ("/v1/{{request.query.evil}}", "/v1/..%2F..%2Fx"),
             ("/files/{{request.path.rest}}", "/files/x/y%20z"),
             ("/files/{{lower request.path.rest}}", "/files/x%2Fy%20z"),
@@ -417,7 +478,10 @@ fn a_value_in_a_path_is_one_segment() {
             ("/v1/{{a.body.missing}}", "Missing a.body.missing"),
             ("/v1/{{a.body.list}}", "Missing a.body.list"),
             // Two harmless parts that make a dot segment, or an empty one.
-            ("/v1/{{#if a.body.yes}}.{{/if}}{{#if a.body.yes}}.{{/if}}", "Bad /v1/"),
+            (
+                "/v1/{{#if a.body.yes}}.{{/if}}{{#if a.body.yes}}.{{/if}}",
+                "Bad /v1/",
+            ),
             ("/v1/{{#if a.body.no}}x{{/if}}/y", "Bad /v1/"),
         ],
         Place::Path,
@@ -426,7 +490,10 @@ fn a_value_in_a_path_is_one_segment() {
 
 #[test]
 fn a_header_has_no_line_breaks() {
-    check(&[("Bearer {{request.headers.x-user}}", "Bearer Ada")], Place::Header);
+    check(
+        &[("Bearer {{request.headers.x-user}}", "Bearer Ada")],
+        Place::Header,
+    );
     check_failures(
         &[("{{request.headers.cut}}", "Bad request.headers.cut")],
         Place::Header,
@@ -446,7 +513,10 @@ fn what_is_rendered_is_bounded() {
         "{{#each a.body.words as |v1|}}{{#each @root.a.body.words as |v2|}}{{#each @root.a.body.words as |v3|}}",
         "{{/each}}".repeat(3)
     );
-    assert_eq!(rendered(&nested, Place::Plain), Err("Bad the text".to_owned()));
+    assert_eq!(
+        rendered(&nested, Place::Plain),
+        Err("Bad the text".to_owned())
+    );
     let depth = 10;
     let empty = (0..depth)
         .map(|level| format!("{{{{#each @root.a.body.words as |v{level}|}}}}"))
@@ -457,6 +527,25 @@ fn what_is_rendered_is_bounded() {
         rendered(&empty, Place::Plain),
         Err("Bad @root.a.body.words".to_owned())
     );
+}
+
+/// Runs on a test's thread, whose stack is as small as a worker's.
+#[test]
+fn the_deepest_text_there_may_be_fits_the_stack() {
+    let open = format!("{{{{#if a.body.no}}}}{}", "{{else if b.none}}".repeat(31));
+    let deep = format!(
+        "{}{}{}",
+        format!("{open}{{{{else}}}}").repeat(16),
+        "{{b.body.k}}",
+        "{{/if}}".repeat(16)
+    );
+    assert_eq!(rendered(&deep, Place::Plain).as_deref(), Ok("2"));
+    let nested = format!(
+        "{{{{#if {}a.body.yes{}}}}}x{{{{/if}}}}",
+        "(not ".repeat(16),
+        ")".repeat(16)
+    );
+    assert_eq!(rendered(&nested, Place::Plain).as_deref(), Ok("x"));
 }
 
 // === scalars and keys ===
@@ -484,7 +573,12 @@ fn a_scalar_is_a_path_or_text() {
         };
         assert_eq!(json(&tree).as_deref(), Ok(expected), "{source}");
     }
-    for (source, offset) in [("$", 0), ("$.a.", 0), ("$.a.\u{FDD0}", 4), ("$$.{{a b}}", 5)] {
+    for (source, offset) in [
+        ("$", 0),
+        ("$.a.", 0),
+        ("$.a.\u{FDD0}", 4),
+        ("$$.{{a b}}", 5),
+    ] {
         let fault = scalar(source, &["x".to_owned()], Place::Plain).expect_err(source);
         assert!(fault.offset >= offset, "{source}: {fault:?}");
     }
@@ -611,13 +705,26 @@ fn trees_are_spliced_from_bytes() {
         (constant("1.0"), "1.0"),
         (Json::Array(vec![]), "[]"),
         (
-            Json::Array(vec![path("$.a.body.missing"), constant("1"), text("{{b.body.z}}")]),
+            Json::Array(vec![
+                path("$.a.body.missing"),
+                constant("1"),
+                text("{{b.body.z}}"),
+            ]),
             "[null,1,null]",
         ),
         (Json::First(choice("$.a.body.list[*].sku")), "\"p1\""),
-        (Json::First(choice("$.a.body.list[?@.sku == 'p2'].tags")), "[]"),
-        (Json::First(choice("$.a.body.list[?@.sku == 'p9']")), "absent"),
-        (Json::First(choice("$.a.body.list[?@.sku == 'p9'] ?? $.b.body.k")), "2"),
+        (
+            Json::First(choice("$.a.body.list[?@.sku == 'p2'].tags")),
+            "[]",
+        ),
+        (
+            Json::First(choice("$.a.body.list[?@.sku == 'p9']")),
+            "absent",
+        ),
+        (
+            Json::First(choice("$.a.body.list[?@.sku == 'p9'] ?? $.b.body.k")),
+            "2",
+        ),
         (Json::First(choice("$.a.body.list[1:].qty ?? 7")), "7"),
         (Json::Count(choice("$.a.body.list[*].tags[*]")), "2"),
         (Json::Count(choice("$.a.body.missing[*]")), "0"),
@@ -643,9 +750,18 @@ fn marks_say_what_becomes_of_an_absent_value() {
     let only = object(vec![("a?", path("$.a.body.missing"))]);
     assert_eq!(json(&only).as_deref(), Ok("{}"));
     let rows = [
-        (path("$.a.body.missing ?? $.b.z"), "Missing $.a.body.missing ?? $.b.z"),
-        (text("{{b.body.k}} {{a.body.nothing}}"), "Missing a.body.nothing"),
-        (Json::First(choice("$.a.body.none[*]")), "Missing $.a.body.none[*]"),
+        (
+            path("$.a.body.missing ?? $.b.z"),
+            "Missing $.a.body.missing ?? $.b.z",
+        ),
+        (
+            text("{{b.body.k}} {{a.body.nothing}}"),
+            "Missing a.body.nothing",
+        ),
+        (
+            Json::First(choice("$.a.body.none[*]")),
+            "Missing $.a.body.none[*]",
+        ),
     ];
     for (tree, expected) in rows {
         let tree = object(vec![("x", constant("1")), ("key!", tree)]);
@@ -693,7 +809,12 @@ fn loops_write_one_element_each() {
         (repeat(P, "$.a.body.missing ?? []", None, sku()), Ok("[]")),
         (repeat(P, "$.a.body.missing[*]", None, sku()), Ok("[]")),
         (
-            repeat(P, "$.a.body.missing[*] ?? $.a.body.words", None, path("$.p")),
+            repeat(
+                P,
+                "$.a.body.missing[*] ?? $.a.body.words",
+                None,
+                path("$.p"),
+            ),
             Ok(r#"["x",1,true,1.50]"#),
         ),
         (
@@ -792,9 +913,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
-            prop::collection::vec(("[a-c]", inner), 0..4).prop_map(|members| {
-                serde_json::Value::Object(members.into_iter().collect())
-            }),
+            prop::collection::vec(("[a-c]", inner), 0..4)
+                .prop_map(|members| { serde_json::Value::Object(members.into_iter().collect()) }),
         ]
     })
 }
@@ -803,12 +923,22 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 fn any_tree() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         prop::sample::select(vec![
-            "$.a", "$.a.b", "$.a[0]", "$.a[*]", "$.a..c", "$.a ?? \"x\"", "$.a.b ?? $.a.c ?? []",
+            "$.a",
+            "$.a.b",
+            "$.a[0]",
+            "$.a[*]",
+            "$.a..c",
+            "$.a ?? \"x\"",
+            "$.a.b ?? $.a.c ?? []",
         ])
         .prop_map(path),
         prop::sample::select(vec![
-            "x", "{{a}}", "{{json a}}", "{{default a.b \"\\\"\"}}",
-            "{{#each a as |x|}}{{json x}}{{/each}}", "{{#if a}}{{len a}}{{/if}}",
+            "x",
+            "{{a}}",
+            "{{json a}}",
+            "{{default a.b \"\\\"\"}}",
+            "{{#each a as |x|}}{{json x}}{{/each}}",
+            "{{#if a}}{{len a}}{{/if}}",
         ])
         .prop_map(text),
         prop::sample::select(vec!["null", "1.0", "\"\\n\"", "[]"]).prop_map(constant),
