@@ -1,1 +1,270 @@
-//! (being written)
+//! Builds everything, then starts it.
+//!
+//! The one place that knows every part: the generations over the files, the server over the
+//! generations, the admin listener beside it, and the tasks that keep them going. Whoever starts it,
+//! the `serve` verb or a test on port 0, holds a [`Running`].
+
+use std::fmt;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, Admin};
+use crate::check;
+use crate::downstream::Client;
+use crate::downstream::tasks::Tasks;
+use crate::reload::watch::{Mode, watch};
+use crate::reload::{Findings, Generation, Generations, Trigger};
+use crate::server::drain::{Drain, Phase};
+use crate::server::{Server, State, accept};
+use crate::telemetry::log::{Level, Log};
+use crate::telemetry::{Telemetry, UPKEEP};
+
+/// Calls that may outlive their run at the same time: writes already sent, mostly.
+const TASKS: usize = 4096;
+
+/// How long the end of the process waits for its last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// What to serve.
+pub struct Options {
+    pub paths: Vec<PathBuf>,
+    pub watch: Mode,
+    pub log: Log,
+}
+
+/// Why nothing is served.
+pub enum Error {
+    /// The configuration has errors.
+    Refused(Findings),
+    /// An address cannot be listened on.
+    Listen {
+        key: &'static str,
+        address: SocketAddr,
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Refused(_) => write!(formatter, "the configuration is refused"),
+            Error::Listen {
+                key,
+                address,
+                cause,
+            } => write!(formatter, "`{key}`: cannot listen on {address}: {cause}"),
+        }
+    }
+}
+
+/// A process that serves. Dropping it ends everything at once.
+pub struct Running {
+    pub generations: Arc<Generations>,
+    pub telemetry: Arc<Telemetry>,
+    pub drain: Drain,
+    /// What was found beside a configuration that is good: warnings.
+    pub findings: Findings,
+    /// Where clients are answered.
+    pub listen: SocketAddr,
+    /// Where operators are.
+    pub admin: SocketAddr,
+    tasks: Tasks,
+    serving: Task,
+    _background: [Task; 3],
+}
+
+/// Examines the configuration, takes the addresses, and serves.
+pub async fn start(options: Options) -> Result<Running, Error> {
+    let Options { paths, watch, log } = options;
+    let telemetry = Arc::new(Telemetry::new(log));
+    let tasks = Tasks::new(TASKS);
+    let first = check::examine(&paths);
+    let (generations, findings) = Generations::start(
+        paths,
+        check::examine,
+        first,
+        tasks.clone(),
+        telemetry.clone(),
+    )
+    .map_err(Error::Refused)?;
+    let generations = Arc::new(generations);
+    let generation = generations.in_force();
+    let settings = &generation.table;
+    let (clients, listen) = bind("server.listen", settings.server.listen).await?;
+    let (operators, admin) = bind("admin.listen", settings.admin.listen).await?;
+
+    let drain = Drain::default();
+    let server = Arc::new(Server::new(
+        state(&generation),
+        telemetry.clone(),
+        drain.clone(),
+    ));
+    let swapped = server.clone();
+    generations.tell(move |generation| swapped.swap(state(generation)));
+    let operator = Arc::new(Admin {
+        generations: generations.clone(),
+        telemetry: telemetry.clone(),
+        drain: drain.clone(),
+        started: SystemTime::now(),
+    });
+    Ok(Running {
+        serving: Task(tokio::spawn(accept::serve(server, clients))),
+        _background: [
+            Task(tokio::spawn(admin::serve(operators, operator))),
+            Task(tokio::spawn(self::watch(generations.clone(), watch))),
+            Task(tokio::spawn(keep_up(telemetry.clone()))),
+        ],
+        generations,
+        telemetry,
+        drain,
+        findings,
+        listen,
+        admin,
+        tasks,
+    })
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let refused = |cause| Error::Listen {
+        key,
+        address,
+        cause,
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+fn state(generation: &Generation) -> State<Client> {
+    State {
+        generation: generation.number,
+        table: generation.table.clone(),
+        meters: generation.meters.clone(),
+        fetch: generation.client.clone(),
+    }
+}
+
+/// Folds samples into their buckets for as long as it runs.
+async fn keep_up(telemetry: Arc<Telemetry>) {
+    let mut interval = tokio::time::interval(UPKEEP);
+    loop {
+        interval.tick().await;
+        let telemetry = telemetry.clone();
+        // It ends badly only with the runtime.
+        let _ = tokio::task::spawn_blocking(move || telemetry.metrics().upkeep()).await;
+    }
+}
+
+impl Running {
+    /// Waits until a drain has ended: what was under way is answered, or was cut.
+    pub async fn ended(mut self) {
+        let settings = self.generations.in_force().table.server.drain.clone();
+        // An end by panic is an end.
+        let _ = (&mut self.serving.0).await;
+        tokio::select! {
+            () = self.tasks.finished() => {}
+            () = self.drain.reached(Phase::Cut) => {}
+            () = tokio::time::sleep(settings.max) => {}
+        }
+        self.tasks.abort();
+        let log = self.telemetry.log().clone();
+        log.event(Level::Info, "ended", []);
+        let _ = tokio::task::spawn_blocking(move || log.flush(LAST_LINES)).await;
+    }
+
+    /// Serves until signals or `POST /drain` have ended it: SIGHUP reloads, the first SIGTERM or
+    /// SIGINT begins a drain, the second ends it at once.
+    pub async fn until_signals_end_it(self) -> io::Result<()> {
+        let signals = Signals::new()?;
+        let (generations, drain) = (self.generations.clone(), self.drain.clone());
+        let log = self.telemetry.log().clone();
+        let heard = Task(tokio::spawn(obey(signals, generations, drain.clone(), log)));
+        self.ended().await;
+        drop(heard);
+        Ok(())
+    }
+}
+
+/// A task that does not outlive what it belongs to.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the process is asked to do from outside.
+enum Signal {
+    Reload,
+    End,
+}
+
+async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain, log: Log) {
+    loop {
+        match signals.next().await {
+            Signal::Reload => {
+                let generations = generations.clone();
+                // Signals go on being heard while files are read.
+                tokio::spawn(async move { generations.examine(Trigger::Asked).await });
+            }
+            Signal::End if drain.is_draining() => drain.end_now(),
+            Signal::End => {
+                log.event(Level::Info, "draining", []);
+                drain.begin();
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            Some(()) = self.hangup.recv() => Signal::Reload,
+            Some(()) = self.terminate.recv() => Signal::End,
+            Some(()) = self.interrupt.recv() => Signal::End,
+            else => pending().await,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) -> Signal {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Signal::End,
+            Err(_) => pending().await,
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Phase, problem, with_type};
+use super::{Admin, Answer, problem, with_type};
 use crate::plan::Route;
 use crate::reload::{Refused, Trigger};
 use crate::telemetry::metrics::ReloadResult;
@@ -17,15 +17,9 @@ pub(super) fn live() -> Answer {
 
 /// Whether new requests should come here.
 pub(super) fn ready(admin: &Admin, verbose: bool) -> Answer {
-    let phase = *admin.phase.borrow();
-    let status = match phase {
-        Phase::Serving => StatusCode::OK,
-        Phase::Starting | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let word = match phase {
-        Phase::Starting => "starting",
-        Phase::Serving => "ok",
-        Phase::Draining => "draining",
+    let (status, word) = match admin.drain.is_draining() {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        false => (StatusCode::OK, "ok"),
     };
     if !verbose {
         return text(status, format!("{word}\n"));
@@ -135,7 +129,7 @@ pub(super) async fn reload(admin: &Admin) -> Answer {
 }
 
 pub(super) fn drain(admin: &Admin) -> Answer {
-    admin.drain.notify_one();
+    admin.drain.begin();
     with_json(StatusCode::ACCEPTED, &json!({ "draining": true }))
 }
 

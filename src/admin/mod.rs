@@ -23,9 +23,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::reload::Generations;
+use crate::server::drain::Drain;
 use crate::telemetry::Telemetry;
 
 /// Connections at a time: probes, a scraper, an operator.
@@ -33,21 +34,11 @@ const CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// Where the process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    Starting,
-    Serving,
-    Draining,
-}
-
 /// What the admin listener tells of, and what it may set going.
 pub struct Admin {
     pub generations: Arc<Generations>,
     pub telemetry: Arc<Telemetry>,
-    pub phase: watch::Receiver<Phase>,
-    /// Rung by `POST /drain`.
-    pub drain: Arc<Notify>,
+    pub drain: Drain,
     pub started: SystemTime,
 }
 

@@ -7,47 +7,43 @@ use std::time::SystemTime;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
 
-use super::{Admin, Phase, serve};
+use super::{Admin, serve};
 use crate::check::Examination;
 use crate::diagnostic::{Diagnostic, FileId, Files, Span};
+use crate::downstream::tasks::Tasks;
 use crate::plan::{Table, settings};
 use crate::reload::Generations;
+use crate::server::drain::Drain;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Log;
 
 /// An admin listener over a configuration whose next examination ends as the first path says.
 struct Fixture {
     address: std::net::SocketAddr,
-    phase: watch::Sender<Phase>,
-    drain: Arc<Notify>,
+    drain: Drain,
 }
 
 async fn start(next: &str) -> Fixture {
     let paths = vec![PathBuf::from(next)];
     let telemetry = Arc::new(Telemetry::new(Log::silent()));
     let first = examination(true, 1);
-    let Ok(generations) = Generations::start(paths, examine, first, telemetry.clone()) else {
+    let Ok((generations, _)) =
+        Generations::start(paths, examine, first, Tasks::new(1), telemetry.clone())
+    else {
         panic!("the first examination is good");
     };
-    let (phase, seen) = watch::channel(Phase::Starting);
-    let drain = Arc::new(Notify::new());
+    let drain = Drain::default();
     let admin = Admin {
         generations: Arc::new(generations),
         telemetry,
-        phase: seen,
         drain: drain.clone(),
         started: SystemTime::now(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, Arc::new(admin)));
-    Fixture {
-        address,
-        phase,
-        drain,
-    }
+    Fixture { address, drain }
 }
 
 fn examine(paths: &[PathBuf]) -> Examination {
@@ -114,18 +110,16 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_phase_and_liveness_does_not() {
+async fn readiness_ends_with_a_drain_and_liveness_does_not() {
     let fixture = start("same").await;
-    for (phase, ready, word) in [
-        (Phase::Starting, 503, "starting\n"),
-        (Phase::Serving, 200, "ok\n"),
-        (Phase::Draining, 503, "draining\n"),
-    ] {
-        fixture.phase.send(phase).unwrap();
+    for (is_draining, ready, word) in [(false, 200, "ok\n"), (true, 503, "draining\n")] {
+        if is_draining {
+            fixture.drain.begin();
+        }
         let (status, _, body) = fixture.get("/readyz").await;
         assert_eq!((status, body.as_str()), (ready, word));
         for target in ["/livez", "/healthz"] {
-            assert_eq!(fixture.get(target).await.0, 200, "{target} {phase:?}");
+            assert_eq!(fixture.get(target).await.0, 200, "{target} {word}");
         }
         let (status, _, body) = fixture.get("/readyz?verbose").await;
         assert_eq!(status, ready);
@@ -192,7 +186,7 @@ async fn draining_is_set_going() {
     let fixture = start("same").await;
     let (status, _, _) = fixture.post("/drain").await;
     assert_eq!(status, 202);
-    fixture.drain.notified().await;
+    assert!(fixture.drain.is_draining());
 }
 
 #[tokio::test]

@@ -36,6 +36,9 @@ pub struct Documents {
     /// Every file and folder that was read or looked for: the configuration's own files, the folders
     /// they were found in, and the files that documents name, also those that are missing.
     pub watched: Vec<PathBuf>,
+    /// Whether every document could be read. If not, a name may be missing through no fault of who
+    /// uses it.
+    pub complete: bool,
 }
 
 /// A file that a document names (a schema, a certificate), as it was read.
@@ -61,9 +64,9 @@ impl std::fmt::Debug for NamedFile {
 pub struct Route {
     /// The whole document.
     pub span: Span,
-    /// `GET /v1/products/{id}`: a text node.
+    /// `GET /v1/products/{id}`: a text node, or a broken one.
     pub route: Spanned<Node>,
-    /// As written, or made from `route` (then with its place).
+    /// As written, or made from `route` (then with its place); empty if `route` is broken.
     pub name: Spanned<String>,
     pub host: Option<Spanned<String>>,
     pub timeout: Option<Spanned<Duration>>,

@@ -24,6 +24,10 @@ const DEEPEST: usize = 128;
 const MOST_COPIES: usize = 100_000;
 /// A document with more lines at fault than this is not read to its end.
 const MOST_REPAIRS: usize = 50;
+/// Nor is it, when reading it again and again comes to more bytes than this.
+const MOST_READ: usize = 32 << 20;
+/// A document with more faults than this is not read to its end.
+const MOST_FINDINGS: usize = 1000;
 
 /// What reading one document came to.
 pub struct Document {
@@ -38,7 +42,7 @@ pub struct Document {
 pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>) -> Document {
     let mut repaired = text[range.clone()].to_owned();
     let mut faults = Vec::new();
-    let mut removed: Vec<usize> = Vec::new();
+    let mut removed: Vec<Range<usize>> = Vec::new();
     loop {
         let mut builder = Builder::new(file, range.start, &repaired, &removed, sources);
         let Err(stop) = builder.run() else {
@@ -52,18 +56,20 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
         let fault = trap::explain(&trap::Fault {
             text,
             document: range.clone(),
-            at: range.start + at,
+            // Where a value was taken out, a place may fall inside one of its characters.
+            at: text.floor_char_boundary(range.start + at),
             info: &info,
             open: builder.open_since().map(|open| open as usize),
             file,
         });
-        let repair = fault
-            .value
-            .filter(|value| !removed.contains(&value.start) && removed.len() < MOST_REPAIRS);
+        let repair = fault.value.filter(|value| {
+            let is_new = removed.iter().all(|known| known.start != value.start);
+            is_new && removed.len() < most_repairs(range.len())
+        });
         // A second fault on a line that was mended follows from the first.
         let follows = removed
             .iter()
-            .any(|value| fault.line.contains(value) || fault.line.start == *value);
+            .any(|value| fault.line.start <= value.start && value.end <= fault.line.end);
         if !follows {
             faults.push(fault.finding);
         }
@@ -71,12 +77,16 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
             builder.findings.append(&mut faults);
             return builder.abandon();
         };
-        removed.push(value.start);
         take_out(
             &mut repaired,
             value.start - range.start..value.end - range.start,
         );
+        removed.push(value);
     }
+}
+
+fn most_repairs(length: usize) -> usize {
+    MOST_REPAIRS.min(MOST_READ / length.max(1))
 }
 
 /// Puts `~` in place of a value, and as many spaces as keep every byte after it where it is.
@@ -99,7 +109,7 @@ struct Builder<'b> {
     base: usize,
     text: &'b str,
     /// Where values were taken out, in the file.
-    removed: &'b [usize],
+    removed: &'b [Range<usize>],
     sources: &'b Sources<'b>,
     places: Places<'b>,
     stack: Vec<Frame>,
@@ -146,7 +156,7 @@ impl<'b> Builder<'b> {
         file: FileId,
         base: usize,
         text: &'b str,
-        removed: &'b [usize],
+        removed: &'b [Range<usize>],
         sources: &'b Sources<'b>,
     ) -> Builder<'b> {
         Builder {
@@ -174,6 +184,9 @@ impl<'b> Builder<'b> {
             };
             let range = self.places.byte(span.start.index())..self.places.byte(span.end.index());
             self.take(event, range)?;
+            if self.findings.len() > MOST_FINDINGS {
+                return Err(Stop::Limit);
+            }
         }
         Ok(())
     }
@@ -213,15 +226,17 @@ impl<'b> Builder<'b> {
             Event::DocumentStart(_) => self.second_document(range),
             Event::Alias(anchor) => self.alias(anchor, range)?,
             Event::Scalar(value, style, anchor, tag) => {
-                let span = self.scalar_span(&range, style, anchor != 0 || tag.is_some());
+                let mut span = self.scalar_span(&range, style, anchor != 0 || tag.is_some());
                 let tagged = tag.is_some().then(|| self.refuse_tag(&range));
                 if self.awaits_key() {
                     self.scalar_key(&value, style, span, tagged.is_some());
                 } else {
-                    let kind = match tagged {
-                        Some(()) => Kind::Broken,
-                        None => self.scalar(&value, style, span),
+                    let removed = self.removed_in(span);
+                    let kind = match (tagged, &removed) {
+                        (None, None) => self.scalar(&value, style, span),
+                        _ => Kind::Broken,
                     };
+                    span.end = removed.map_or(span.end, |end| end.max(span.end));
                     self.complete(Node { span, kind }, anchor, 0);
                 }
             }
@@ -254,9 +269,6 @@ impl<'b> Builder<'b> {
     // === scalars ===
 
     fn scalar(&mut self, value: &str, style: ScalarStyle, span: Span) -> Kind {
-        if self.removed.contains(&(span.start as usize)) {
-            return Kind::Broken;
-        }
         if style == ScalarStyle::Plain {
             if self.has_swallowed(span) {
                 return Kind::Broken;
@@ -283,6 +295,15 @@ impl<'b> Builder<'b> {
         filled.text.map_or(Kind::Broken, Kind::Text)
     }
 
+    /// The end of a value that was taken out here.
+    fn removed_in(&self, span: Span) -> Option<u32> {
+        let range = span.start as usize..=span.end as usize;
+        self.removed
+            .iter()
+            .find(|value| range.contains(&value.start))
+            .map(|value| value.end as u32)
+    }
+
     fn raw(&self, span: Span) -> &'b str {
         &self.text[span.start as usize - self.base..span.end as usize - self.base]
     }
@@ -290,8 +311,7 @@ impl<'b> Builder<'b> {
     /// Whether a comment after a plain scalar was meant to belong to it.
     fn has_swallowed(&mut self, span: Span) -> bool {
         let after = span.end as usize - self.base;
-        let line = self.text[after..].lines().next().unwrap_or("");
-        let Some(finding) = trap::swallowed(line, span) else {
+        let Some(finding) = trap::swallowed(&self.text[after..], span) else {
             return false;
         };
         self.findings.push(finding);
@@ -516,10 +536,18 @@ impl<'b> Builder<'b> {
         let raw = &self.text[start..range.end.max(start)];
         let length = match style {
             ScalarStyle::Plain if raw.starts_with([',', '}', ']', ':', '\n', '\r']) => 0,
+            // The parser counts white space and a comment after the quote as well.
+            ScalarStyle::SingleQuoted => closed(raw, '\''),
+            ScalarStyle::DoubleQuoted => closed(raw, '"'),
             _ => raw.trim_end().len(),
         };
         self.span(start, start + length)
     }
+}
+
+/// The length of the quoted scalar at the start of `raw`.
+fn closed(raw: &str, mark: char) -> usize {
+    scalar::quoted_length(raw, mark).unwrap_or(raw.len())
 }
 
 /// How many nodes there are in `node`.

@@ -6,7 +6,11 @@
 
 use std::ops::Range;
 
+use crate::config::scalar::quoted_length;
 use crate::diagnostic::{Diagnostic, FileId, Span};
+
+/// More of a line is not looked at, lest a file of one line is looked through again and again.
+const LONGEST_LINE: usize = 1000;
 
 /// Where and why the parser stopped. Offsets are those of the file.
 pub struct Fault<'f> {
@@ -79,7 +83,7 @@ fn value_of(line: &str) -> Option<usize> {
     let rest = &line[at..];
     match key_length(rest) {
         Some(length) => {
-            let value = rest[length..].trim_start();
+            let value = rest[length..].trim_start_matches([' ', '\t']);
             (!value.is_empty() && !value.starts_with('#')).then(|| line.len() - value.len())
         }
         None => (in_list && !rest.trim_end().is_empty()).then_some(at),
@@ -94,11 +98,11 @@ fn key_length(text: &str) -> Option<usize> {
         '{' | '[' | '#' | '&' | '*' | '!' | '%' | '@' | '`' => return None,
         _ => 0,
     };
-    let colon = after
-        + text[after..].char_indices().find_map(|(at, character)| {
-            let rest = &text[after + at + 1..];
-            (character == ':' && (rest.is_empty() || rest.starts_with([' ', '\t']))).then_some(at)
-        })?;
+    let (colon, _) = text[after..].match_indices(':').find(|(at, _)| {
+        let rest = &text[after + at + 1..];
+        rest.is_empty() || rest.starts_with([' ', '\t'])
+    })?;
+    let colon = after + colon;
     let key = &text[..colon];
     (after == 0 && !key.contains(" #") || key[after..].trim().is_empty()).then_some(colon + 1)
 }
@@ -195,22 +199,6 @@ fn in_quotes(fault: &Fault<'_>, span: Span, written: &str, mark: char) -> Diagno
         );
     }
     at_parser(fault)
-}
-
-/// The length of the quoted text at the start of `written`, if its quote is closed.
-fn quoted_length(written: &str, mark: char) -> Option<usize> {
-    let bytes = written.as_bytes();
-    let mut at = 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if mark == '"' => at += 1,
-            b'\'' if mark == '\'' && bytes.get(at + 1) == Some(&b'\'') => at += 1,
-            byte if byte == mark as u8 => return Some(at + 1),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 /// `{ a: $.x[0] }`: the value in which the parser stopped.
@@ -365,18 +353,19 @@ impl Fault<'_> {
 
 // === what the parser takes, but not as it was meant ===
 
-/// `#{{x}}` after a plain scalar, which YAML takes for a comment. `line` is what follows the scalar
-/// on its line.
-pub fn swallowed(line: &str, scalar: Span) -> Option<Diagnostic> {
-    let comment = line.trim_start();
-    if comment.len() == line.len() || !["#{{", "#${", "#$."].iter().any(|s| comment.starts_with(s))
-    {
+/// `#{{x}}` after a plain scalar, which YAML takes for a comment. `rest` is what follows the scalar.
+pub fn swallowed(rest: &str, scalar: Span) -> Option<Diagnostic> {
+    let comment = rest.trim_start_matches([' ', '\t']);
+    let holds = ["#{{", "#${", "#$."]
+        .iter()
+        .any(|sign| comment.starts_with(sign));
+    if comment.len() == rest.len() || !holds {
         return None;
     }
-    let start = scalar.end + (line.len() - comment.len()) as u32;
+    let start = scalar.end + (rest.len() - comment.len()) as u32;
     let span = Span {
         start,
-        end: start + comment.trim_end().len() as u32,
+        end: start + line_of(comment).trim_end().len() as u32,
         ..scalar
     };
     Some(
@@ -393,7 +382,7 @@ pub fn complex_key(text: &str, base: usize, key: Span, hole_at: Option<u32>) -> 
             .help("write a plain key; a value that begins with `{` or `[` needs quotes");
     };
     let offset = start as usize - base;
-    let line = text[offset..].lines().next().unwrap_or("");
+    let line = line_of(&text[offset..]);
     let written = match line.find("}}") {
         // In a list or mapping of one line the value ends before the rest of it.
         Some(end) if line[end + 2..].trim_start().starts_with(['}', ']', ',']) => &line[..end + 2],
@@ -409,7 +398,7 @@ pub fn complex_key(text: &str, base: usize, key: Span, hole_at: Option<u32>) -> 
 
 /// A tag: `!present($.x)` is one as far as YAML is concerned.
 pub fn tag(text: &str, range: Range<usize>, base: usize, file: FileId) -> Diagnostic {
-    let line = text[range.start..].lines().next().unwrap_or("");
+    let line = line_of(&text[range.start..]);
     let written = uncommented(line);
     let length = match written.find(char::is_whitespace) {
         Some(space) => space,
@@ -430,6 +419,12 @@ pub fn tag(text: &str, range: Range<usize>, base: usize, file: FileId) -> Diagno
 }
 
 // === words ===
+
+/// The rest of the line, or as much of it as is quoted.
+fn line_of(rest: &str) -> &str {
+    let part = &rest[..rest.floor_char_boundary(LONGEST_LINE)];
+    part.lines().next().unwrap_or("")
+}
 
 /// Without the comment at the end and the white space before it.
 fn uncommented(value: &str) -> &str {

@@ -180,7 +180,8 @@ pub fn nearest<'c>(
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
     let folded = fold(written);
-    let limit = match folded.chars().count() {
+    let length = folded.chars().count();
+    let limit = match length {
         0..=1 => 0,
         2..=4 => 1,
         5..=8 => 2,
@@ -188,6 +189,7 @@ pub fn nearest<'c>(
     };
     candidates
         .into_iter()
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&folded, &fold(candidate)),

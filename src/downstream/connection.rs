@@ -27,6 +27,9 @@ use crate::engine::fetch::{ByteStream, StreamError};
 /// What the head of an answer may hold, and how much is read at a time.
 const HEAD_BYTES: usize = 64 * 1024;
 pub const HEAD_LINES: usize = 128;
+/// What an HTTP/2 service may send before we have read it: of one stream, of all together.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 /// While streams are open, a silent HTTP/2 connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -211,6 +214,8 @@ impl Shared {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEAD_BYTES as u32)
             .handshake(TokioIo::new(meter))
             .await?;

@@ -97,7 +97,8 @@ fn certificate_detail(error: &CertificateError) -> &'static str {
     match error {
         Expired | ExpiredContext { .. } => "the service's certificate has expired",
         NotValidYet | NotValidYetContext { .. } => "the service's certificate is not valid yet",
-        UnknownIssuer => "the service's certificate has an unknown issuer",
+        // A signature that does not fit is that of another issuer of the same name.
+        UnknownIssuer | BadSignature => "the service's certificate has an unknown issuer",
         NotValidForName | NotValidForNameContext { .. } => {
             "the service's certificate is for another name"
         }

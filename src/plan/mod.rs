@@ -4,9 +4,11 @@
 //! time nothing an operator wrote is parsed again. Read [`compile`] next to see how it is made,
 //! [`matcher`] for how a request finds its route, [`settings`] for what is not about routes.
 
+pub mod compile;
 pub mod matcher;
 pub mod pattern;
 pub mod settings;
+pub mod timeline;
 
 use std::path::PathBuf;
 use std::sync::Arc;

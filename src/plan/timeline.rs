@@ -86,7 +86,10 @@ pub fn backoffs(retry: &Retry) -> Duration {
 
 /// A call's attempts, and one transparent replay, for each of its elements.
 fn requests(call: &Call) -> u64 {
-    let items = call.for_each.as_ref().map_or(1, |for_each| for_each.max_items as u64);
+    let items = call
+        .for_each
+        .as_ref()
+        .map_or(1, |for_each| for_each.max_items as u64);
     items.saturating_mul(u64::from(call.retry.attempts) + 1)
 }
 
@@ -132,9 +135,16 @@ impl Timing<'_> {
         }
         let own = &self.route.calls[call.0];
         let is_need = |need: &&CallId| own.needs.contains(need);
-        let last = waits.iter().filter(is_need).max_by_key(|need| self.end(**need));
+        let last = waits
+            .iter()
+            .filter(is_need)
+            .max_by_key(|need| self.end(**need));
         let start = last.map_or(Duration::ZERO, |need| self.end(*need));
-        let level = waits.iter().filter(is_need).map(|need| self.level(*need) + 1).max();
+        let level = waits
+            .iter()
+            .filter(is_need)
+            .map(|need| self.level(*need) + 1)
+            .max();
         self.before[call.0] = last.copied();
         self.bars[call.0] = Some(Bar {
             call,
@@ -204,7 +214,8 @@ impl Timing<'_> {
     fn not_sent(&self, call: &Call) -> Duration {
         let connect = self.services[call.service.0].connect_timeout;
         let all = connect.saturating_mul(call.retry.attempts);
-        all.saturating_add(backoffs(&call.retry)).min(self.timeout(call))
+        all.saturating_add(backoffs(&call.retry))
+            .min(self.timeout(call))
     }
 
     fn timeout(&self, call: &Call) -> Duration {
@@ -219,8 +230,10 @@ pub fn call_time(timeout: Duration) -> Duration {
 
 /// The calls that a call's chain may ask.
 pub fn fallback_calls(call: &Call) -> impl Iterator<Item = CallId> {
-    call.fallback.iter().filter_map(|fallback| match fallback.kind {
-        FallbackKind::Call(called) => Some(called),
-        FallbackKind::Value(_) => None,
-    })
+    call.fallback
+        .iter()
+        .filter_map(|fallback| match fallback.kind {
+            FallbackKind::Call(called) => Some(called),
+            FallbackKind::Value(_) => None,
+        })
 }

@@ -11,7 +11,7 @@ mod tests;
 pub mod watch;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -21,6 +21,8 @@ use tokio::sync::watch as channel;
 use crate::check::Examination;
 use crate::diagnostic::render::{self, Colour};
 use crate::diagnostic::{Diagnostic, Files, Severity};
+use crate::downstream::Client;
+use crate::downstream::tasks::Tasks;
 use crate::plan::Table;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
@@ -36,6 +38,7 @@ pub struct Generation {
     pub number: u64,
     pub table: Arc<Table>,
     pub meters: Arc<Meters>,
+    pub client: Arc<Client>,
     pub since: SystemTime,
     pub fingerprint: u64,
 }
@@ -99,12 +102,16 @@ pub struct Progress {
 /// How files become a table: [`crate::check::examine`].
 pub type Examine = fn(&[PathBuf]) -> Examination;
 
+/// Who wants to know of a new generation before anybody else.
+type Adopt = Box<dyn Fn(&Arc<Generation>) + Send + Sync>;
+
 /// All generations of a process: the one in force, and the way to the next.
 pub struct Generations {
     paths: Vec<PathBuf>,
     examine: Examine,
     telemetry: Arc<Telemetry>,
     in_force: ArcSwap<Generation>,
+    adopt: OnceLock<Adopt>,
     history: Mutex<History>,
     /// One examination at a time.
     turn: tokio::sync::Mutex<()>,
@@ -120,37 +127,62 @@ struct History {
 }
 
 impl Generations {
-    /// The first generation: of an examination that has a table.
+    /// The first generation: of an examination that has a table. Gives what was found beside it.
     pub fn start(
         paths: Vec<PathBuf>,
         examine: Examine,
         first: Examination,
+        tasks: Tasks,
         telemetry: Arc<Telemetry>,
-    ) -> Result<Generations, Findings> {
-        let Some(table) = first.table else {
-            return Err(Findings {
-                files: first.files,
-                diagnostics: first.diagnostics,
-                unreadable: first.unreadable,
-            });
+    ) -> Result<(Generations, Findings), Findings> {
+        let mut findings = Findings {
+            files: first.files,
+            diagnostics: first.diagnostics,
+            unreadable: first.unreadable,
         };
-        let generation = Generation::new(1, table, first.fingerprint, &telemetry);
+        let Some(table) = first.table else {
+            return Err(findings);
+        };
+        let meters = Arc::new(telemetry.meters(&table));
+        let client = match Client::over_tcp(&table, tasks, meters.clone()) {
+            Ok(client) => Arc::new(client),
+            Err(why) => {
+                findings.unreadable.push(why);
+                return Err(findings);
+            }
+        };
+        let generation = Generation {
+            number: 1,
+            table,
+            meters,
+            client,
+            since: SystemTime::now(),
+            fingerprint: first.fingerprint,
+        };
         telemetry.metrics().in_force(1, generation.since);
         let progress = Progress {
             generation: 1,
             examinations: 0,
             last: ReloadResult::Accepted,
         };
-        Ok(Generations {
+        let generations = Generations {
             paths,
             examine,
             telemetry,
             in_force: ArcSwap::from_pointee(generation),
+            adopt: OnceLock::new(),
             history: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             progress: channel::Sender::new(progress),
             watched: channel::Sender::new(first.watched.into()),
-        })
+        };
+        Ok((generations, findings))
+    }
+
+    /// Has `adopt` told of each new generation, before [`Generations::in_force`] gives it. Only the
+    /// first who asks for this is told.
+    pub fn tell(&self, adopt: impl Fn(&Arc<Generation>) + Send + Sync + 'static) {
+        let _ = self.adopt.set(Box::new(adopt));
     }
 
     /// The generation in force. Taken once for a request and kept to its end.
@@ -212,66 +244,59 @@ impl Generations {
             watched,
             fingerprint,
         } = examination;
-        let findings = Arc::new(Findings {
+        let mut findings = Findings {
             files,
             diagnostics,
             unreadable,
-        });
+        };
         let watched: Arc<[PathBuf]> = watched.into();
         self.watched.send_if_modified(|before| {
             let is_new = *before != watched;
             *before = watched;
             is_new
         });
-        match table {
-            None => self.refuse(findings, fingerprint, trigger),
-            Some(_) if fingerprint == self.in_force.load().fingerprint => {
-                if let Some(refused) = &mut self.history().refused {
-                    refused.stands = false;
-                }
-                self.report(ReloadResult::Unchanged, findings)
+        let Some(table) = table else {
+            return self.refuse(findings, fingerprint, trigger);
+        };
+        let before = self.in_force();
+        if fingerprint == before.fingerprint {
+            if let Some(refused) = &mut self.history().refused {
+                refused.stands = false;
             }
-            Some(table) => self.take(table, findings, fingerprint, started),
+            return self.report(ReloadResult::Unchanged, findings.into());
+        }
+        match before.succeed(table, fingerprint, &self.telemetry) {
+            Ok(next) => self.take(next, findings.into(), started),
+            Err(why) => {
+                findings.unreadable.push(why);
+                self.refuse(findings, fingerprint, trigger)
+            }
         }
     }
 
-    fn take(
-        &self,
-        table: Arc<Table>,
-        findings: Arc<Findings>,
-        fingerprint: u64,
-        started: Instant,
-    ) -> Report {
-        let before = self.in_force();
-        let number = before.number + 1;
-        let kept = {
-            let mut history = self.history();
-            if let Some(refused) = &mut history.refused {
-                refused.stands = false;
-            }
-            let known = history.kept.clone();
-            history.kept = kept(&known, &before.table, &table);
-            let new = history.kept.iter().filter(|kept| !known.contains(kept));
-            new.cloned().collect::<Vec<_>>()
-        };
-        let generation = Generation::new(number, table, fingerprint, &self.telemetry);
-        self.telemetry.metrics().in_force(number, generation.since);
+    fn take(&self, next: Generation, findings: Arc<Findings>, started: Instant) -> Report {
+        let next = Arc::new(next);
+        let kept = self.carry_over(&next.table);
+        self.telemetry.metrics().in_force(next.number, next.since);
         self.log().event(
             Level::Info,
             "reload accepted",
             [
-                ("generation", number.into()),
+                ("generation", next.number.into()),
                 ("files", findings.files.files.len().into()),
-                ("routes", generation.table.routes.len().into()),
+                ("routes", next.table.routes.len().into()),
                 ("warnings", findings.count(Severity::Warning).into()),
                 ("took_ms", time::milliseconds(started.elapsed()).into()),
             ],
         );
-        self.in_force.store(Arc::new(generation));
+        if let Some(adopt) = self.adopt.get() {
+            adopt(&next);
+        }
+        self.in_force.store(next);
         for kept in &kept {
             self.log().event(
                 Level::Warn,
-                "a key counts at start only, so it is kept until the next one",
+                "a key counts at start only, so what was in force stays until the next one",
                 [
                     ("key", kept.key.into()),
                     ("in_force", kept.in_force.clone().into()),
@@ -282,7 +307,21 @@ impl Generations {
         self.report(ReloadResult::Accepted, findings)
     }
 
-    fn refuse(&self, findings: Arc<Findings>, fingerprint: u64, trigger: Trigger) -> Report {
+    /// Notes which keys of the start `table` changes; gives those that nobody was told of.
+    fn carry_over(&self, table: &Table) -> Vec<Kept> {
+        let before = self.in_force();
+        let mut history = self.history();
+        if let Some(refused) = &mut history.refused {
+            refused.stands = false;
+        }
+        let known = std::mem::take(&mut history.kept);
+        history.kept = kept(&known, &before.table, table);
+        let new = history.kept.iter().filter(|kept| !known.contains(kept));
+        new.cloned().collect()
+    }
+
+    fn refuse(&self, findings: Findings, fingerprint: u64, trigger: Trigger) -> Report {
+        let findings = Arc::new(findings);
         let refused = Refused {
             when: SystemTime::now(),
             fingerprint,
@@ -313,7 +352,7 @@ impl Generations {
                     render::json::value(&findings.files, logged)["diagnostics"].take(),
                 ),
             ],
-            findings.text(logged),
+            findings.text(logged, Colour::Plain),
         );
     }
 
@@ -343,14 +382,23 @@ impl Generations {
 }
 
 impl Generation {
-    fn new(number: u64, table: Arc<Table>, fingerprint: u64, telemetry: &Telemetry) -> Generation {
-        Generation {
-            number,
-            meters: Arc::new(telemetry.meters(&table)),
+    /// The next one: services that did not change keep their connections.
+    fn succeed(
+        &self,
+        table: Arc<Table>,
+        fingerprint: u64,
+        telemetry: &Telemetry,
+    ) -> Result<Generation, String> {
+        let meters = Arc::new(telemetry.meters(&table));
+        let client = Arc::new(self.client.succeed(&table, meters.clone())?);
+        Ok(Generation {
+            number: self.number + 1,
             table,
+            meters,
+            client,
             since: SystemTime::now(),
             fingerprint,
-        }
+        })
     }
 }
 
@@ -382,8 +430,9 @@ impl Findings {
         }
     }
 
-    fn text(&self, logged: &[Diagnostic]) -> String {
-        let mut text = render::text::render(&self.files, logged, Colour::Plain);
+    /// The given ones of its diagnostics for a person, and what could not be read.
+    pub fn text(&self, logged: &[Diagnostic], colour: Colour) -> String {
+        let mut text = render::text::render(&self.files, logged, colour);
         for sentence in &self.unreadable {
             text.push_str("error: ");
             text.push_str(sentence);

@@ -122,8 +122,9 @@ fn start(paths: &[&Path], log: Log) -> Arc<Generations> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
     let first = examine_scripted(&paths);
     let telemetry = Arc::new(Telemetry::new(log));
-    let started = Generations::start(paths, examine_scripted, first, telemetry);
-    Arc::new(started.unwrap_or_else(|_| panic!("the first examination is good")))
+    let started = Generations::start(paths, examine_scripted, first, Tasks::new(1), telemetry);
+    let (generations, _) = started.unwrap_or_else(|_| panic!("the first examination is good"));
+    Arc::new(generations)
 }
 
 /// A watched configuration, and the channel on which a test waits.

@@ -100,29 +100,32 @@ impl Eyes {
         }
     }
 
-    /// Watches these places from now on. Says whether any of them is new.
+    /// Watches these places from now on. Says whether anything in them is new: a folder, or a name
+    /// that did not count before.
     fn look_at(&mut self, places: Places, log: &Log) -> bool {
         let folders = places.folders().map(Path::to_path_buf).collect();
         let places = Arc::new(places);
-        self.places.store(places.clone());
+        let known = self.places.swap(places.clone());
         let before = std::mem::replace(&mut self.watched, folders);
-        let is_new = match self.renew(before) {
-            Ok(is_new) => is_new,
+        let has_new_watches = match self.renew(before) {
+            Ok(has_new_watches) => has_new_watches,
             Err(error) => {
                 tell_of_polling(log, &error);
                 self.watcher = None;
                 true
             }
         };
+        let is_new = has_new_watches || *known != *places;
         if is_new && self.watcher.is_none() {
             self.stamp = places.stamp();
         }
         is_new
     }
 
+    /// Says whether any watch had to be made.
     fn renew(&mut self, before: BTreeSet<PathBuf>) -> notify::Result<bool> {
         let Some(watcher) = &mut self.watcher else {
-            return Ok(self.watched != before);
+            return Ok(false);
         };
         let suspects = {
             let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::engine::code::Code;
-use crate::engine::record::{CallRecord, Outcome};
+use crate::engine::record::{CallRecord, Outcome, Record};
 use crate::plan::Route;
 use crate::telemetry::log::printable;
 use crate::telemetry::{Finished, time};
@@ -68,6 +68,13 @@ pub fn write_json(out: &mut Vec<u8>, moment: SystemTime, finished: &Finished) {
         client: finished.client,
     };
     serde_json::to_writer(out, &line).expect("plain fields are written to memory");
+}
+
+/// The calls of a run as the line has them.
+pub fn calls_json(record: &Record) -> serde_json::Value {
+    let calls = record.calls.iter();
+    let calls: Vec<AccessCall<'_>> = calls.map(|call| access_call(&record.route, call)).collect();
+    serde_json::to_value(calls).expect("plain fields are a tree")
 }
 
 fn access_call<'f>(route: &'f Route, call: &CallRecord) -> AccessCall<'f> {

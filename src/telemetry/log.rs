@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::telemetry::{Finished, access, time};
 
 /// Lines that may wait for the writer. At some 1 KiB each, a few megabytes at worst.
-const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 4096;
 
 /// What is written in one go, at most about this much.
 const BATCH: usize = 64 * 1024;

@@ -1,9 +1,9 @@
 //! The metrics of `docs/reference.md`, by name.
 //!
-//! Every series is resolved once: those of a route, a call or a service when its generation is made,
-//! those that also depend on what came of a request (a status, a reason) the first time it comes.
-//! After that an increment is an atomic addition; nothing is formatted for it. Labels come from the
-//! configuration and from closed sets, never from a request.
+//! A series of a route, a call or a service has its place when its generation is made, is resolved the
+//! first time something is counted in it, and is an atomic addition from then on: nothing is
+//! formatted for it, and a thousand routes that nobody asks for are no lines of `/metrics`. Labels
+//! come from the configuration and from closed sets, never from a request.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +13,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::downstream::observe::{Kind, Observe};
 use crate::engine::code::Code;
 use crate::engine::fetch::STITCH_RESERVE;
 use crate::engine::record::{CallRecord, Outcome, Record};
@@ -121,12 +122,7 @@ impl Metrics {
             services: table
                 .services
                 .iter()
-                .map(|service| {
-                    Arc::new(ServiceMeters::new(
-                        &self.registry,
-                        service.name.clone().into(),
-                    ))
-                })
+                .map(|service| ServiceMeters::new(&self.registry, shared(&service.name)))
                 .collect(),
         }
     }
@@ -144,10 +140,10 @@ impl Metrics {
             return;
         };
         if record.degraded.is_some() {
-            route.degraded.increment(1);
+            route.degraded();
         }
         for call in &record.calls {
-            route.calls[call.call.0].settled(call);
+            route.calls[call.call.0].settled(call, record.failure.is_none());
         }
         if finished.failure != Some(Code::ClientGone) {
             self.cut_short(record);
@@ -197,38 +193,44 @@ fn ended_by_the_routes_clock(record: &Record) -> bool {
 }
 
 fn route_meters(registry: &Registry, table: &Table, route: &Route) -> RouteMeters {
-    let name = SharedString::from(route.name.clone());
+    let name = shared(&route.name);
     let calls = route
         .calls
         .iter()
         .map(|call| {
-            let service = table.services[call.service.0].name.clone();
-            CallMeters::new(
-                registry,
-                name.clone(),
-                call.name.clone().into(),
-                service.into(),
-            )
+            let service = shared(&table.services[call.service.0].name);
+            CallMeters::new(registry, name.clone(), shared(&call.name), service)
         })
         .collect();
     RouteMeters::new(registry, name, calls)
 }
 
+/// A label's value that is copied for free.
+fn shared(text: &str) -> SharedString {
+    SharedString::from(Arc::<str>::from(text))
+}
+
 /// The counters of one table: routes, calls and services by their indices.
 pub struct Meters {
     routes: Vec<RouteMeters>,
-    services: Vec<Arc<ServiceMeters>>,
+    services: Vec<ServiceMeters>,
     unmatched: RouteMeters,
 }
 
-impl Meters {
-    pub fn service(&self, service: ServiceId) -> &Arc<ServiceMeters> {
-        &self.services[service.0]
+impl Observe for Meters {
+    fn attempt(&self, service: ServiceId, kind: Kind, reason: &'static str) {
+        self.services[service.0].attempt(kind, reason);
     }
 
+    fn in_flight(&self, service: ServiceId, change: i64) {
+        self.services[service.0].in_flight.increment(change as f64);
+    }
+}
+
+impl Meters {
     /// Counts a call that is in no record of a run, because it was made after the answer.
     pub fn detached(&self, route: usize, record: &CallRecord) {
-        self.routes[route].calls[record.call.0].settled(record);
+        self.routes[route].calls[record.call.0].settled(record, true);
     }
 
     /// Counts a detached call that found no room in its queue and was never sent.
@@ -241,18 +243,17 @@ struct RouteMeters {
     registry: Registry,
     route: SharedString,
     by_status: Family<u16>,
-    duration: Histogram,
-    degraded: Counter,
+    duration: OnceLock<Histogram>,
+    degraded: OnceLock<Counter>,
     calls: Vec<CallMeters>,
 }
 
 impl RouteMeters {
     fn new(registry: &Registry, route: SharedString, calls: Vec<CallMeters>) -> RouteMeters {
-        let labels = vec![Label::new("route", route.clone())];
         RouteMeters {
             by_status: Family::new(STATUSES_AT_HAND),
-            duration: registry.histogram(REQUEST_DURATION, labels.clone()),
-            degraded: registry.counter(DEGRADED, labels),
+            duration: OnceLock::new(),
+            degraded: OnceLock::new(),
             registry: registry.clone(),
             route,
             calls,
@@ -260,7 +261,11 @@ impl RouteMeters {
     }
 
     fn answered(&self, status: u16, elapsed: Duration) {
-        self.duration.record(elapsed.as_secs_f64());
+        let duration = self.duration.get_or_init(|| {
+            let labels = vec![Label::new("route", self.route.clone())];
+            self.registry.histogram(REQUEST_DURATION, labels)
+        });
+        duration.record(elapsed.as_secs_f64());
         self.by_status.increment(status, 1, || {
             let labels = vec![
                 Label::new("route", self.route.clone()),
@@ -268,6 +273,14 @@ impl RouteMeters {
             ];
             self.registry.counter(REQUESTS, labels)
         });
+    }
+
+    fn degraded(&self) {
+        let degraded = self.degraded.get_or_init(|| {
+            let labels = vec![Label::new("route", self.route.clone())];
+            self.registry.counter(DEGRADED, labels)
+        });
+        degraded.increment(1);
     }
 }
 
@@ -277,7 +290,7 @@ struct CallMeters {
     call: SharedString,
     service: SharedString,
     by_outcome: Family<(Outcome, Option<Code>)>,
-    duration: Histogram,
+    duration: OnceLock<Histogram>,
 }
 
 impl CallMeters {
@@ -287,13 +300,9 @@ impl CallMeters {
         call: SharedString,
         service: SharedString,
     ) -> CallMeters {
-        let labels = vec![
-            Label::new("route", route.clone()),
-            Label::new("call", call.clone()),
-        ];
         CallMeters {
             by_outcome: Family::new(OUTCOMES_AT_HAND),
-            duration: registry.histogram(CALL_DURATION, labels),
+            duration: OnceLock::new(),
             registry: registry.clone(),
             route,
             call,
@@ -301,25 +310,34 @@ impl CallMeters {
         }
     }
 
-    /// Counts a settled call: once, or, of a `for_each`, once for each element.
-    fn settled(&self, record: &CallRecord) {
+    /// Counts a settled call: once, or, of a `for_each`, once for each element. Of a run that failed
+    /// only those elements are known that failed; the others may have been cut short.
+    fn settled(&self, record: &CallRecord, is_whole: bool) {
         if record.attempts > 0 {
-            self.duration.record(record.elapsed.as_secs_f64());
+            self.took(record.elapsed);
         }
-        let (good, bad) = match record.items {
-            Some((items, failed)) if items > 0 => (items.saturating_sub(failed), failed),
+        let (items, failed) = match record.items {
+            Some((items, failed)) if items > 0 && (is_whole || failed > 0) => (items, failed),
             _ => return self.count(record.outcome, record.code, 1),
         };
-        if good > 0 {
+        let good = items.saturating_sub(failed);
+        if is_whole && good > 0 {
             self.count(Outcome::Live, None, good as u64);
         }
-        if bad > 0 {
-            let outcome = match record.outcome {
-                Outcome::Live => Outcome::Failed,
-                other => other,
-            };
-            self.count(outcome, record.code, bad as u64);
+        if failed > 0 {
+            self.count(record.outcome, record.code, failed as u64);
         }
+    }
+
+    fn took(&self, elapsed: Duration) {
+        let duration = self.duration.get_or_init(|| {
+            let labels = vec![
+                Label::new("route", self.route.clone()),
+                Label::new("call", self.call.clone()),
+            ];
+            self.registry.histogram(CALL_DURATION, labels)
+        });
+        duration.record(elapsed.as_secs_f64());
     }
 
     fn count(&self, outcome: Outcome, code: Option<Code>, times: u64) {
@@ -338,10 +356,10 @@ impl CallMeters {
 }
 
 /// What the ladder counts of a service. The same series for the same name, whichever generation.
-pub struct ServiceMeters {
+struct ServiceMeters {
     registry: Registry,
     service: SharedString,
-    attempts: Family<(&'static str, &'static str)>,
+    attempts: Family<(Kind, &'static str)>,
     in_flight: Gauge,
 }
 
@@ -356,25 +374,16 @@ impl ServiceMeters {
         }
     }
 
-    /// Counts an attempt: `kind` is `first`, `retry` or `transparent`, `reason` says why it was made
-    /// (the code of the attempt before it; [`NONE`] for a first one).
-    pub fn attempt(&self, kind: &'static str, reason: &'static str) {
+    fn attempt(&self, kind: Kind, reason: &'static str) {
         self.attempts.increment((kind, reason), 1, || {
+            let reason = if reason.is_empty() { NONE } else { reason };
             let labels = vec![
                 Label::new("service", self.service.clone()),
-                Label::new("kind", kind),
+                Label::new("kind", kind.name()),
                 Label::new("reason", reason),
             ];
             self.registry.counter(ATTEMPTS, labels)
         });
-    }
-
-    pub fn enter(&self) {
-        self.in_flight.increment(1.0);
-    }
-
-    pub fn leave(&self) {
-        self.in_flight.decrement(1.0);
     }
 }
 

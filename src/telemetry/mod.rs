@@ -8,6 +8,8 @@
 pub mod access;
 pub mod log;
 pub mod metrics;
+#[cfg(test)]
+mod tests;
 pub mod time;
 
 use std::net::IpAddr;

@@ -27,10 +27,11 @@ pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-/// Milliseconds for a person: `0.4 ms`, `41 ms`, `12.3 s`.
+/// A duration for a person: `0.4 ms`, `41 ms`, `2 s`, `12.3 s`.
 pub fn readable(duration: Duration) -> String {
     let micros = duration.as_micros();
     match micros {
+        _ if micros > 0 && micros.is_multiple_of(1_000_000) => format!("{} s", micros / 1_000_000),
         0..1_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
         1_000..10_000_000 => format!("{} ms", (micros + 500) / 1_000),
         _ => format!("{:.1} s", duration.as_secs_f64()),
@@ -93,6 +94,7 @@ mod tests {
             (1_000, "1 ms"),
             (41_499, "41 ms"),
             (41_500, "42 ms"),
+            (1_000_000, "1 s"),
             (9_999_000, "9999 ms"),
             (12_345_000, "12.3 s"),
         ] {

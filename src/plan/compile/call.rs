@@ -18,8 +18,8 @@ use crate::plan::{
 use crate::template::{Place, Text, url};
 
 /// What a call is compiled in.
-pub struct Surroundings<'d> {
-    pub services: &'d mut Services<'d>,
+pub struct Surroundings<'s, 'd> {
+    pub services: &'s mut Services<'d>,
     pub defaults: &'d Shared,
     /// The route's.
     pub timeout: Duration,
@@ -36,12 +36,12 @@ pub fn compile(
     call: &document::Call,
     role: Role,
     names: &mut Names,
-    surroundings: &mut Surroundings<'_>,
+    surroundings: &mut Surroundings<'_, '_>,
 ) -> Option<Call> {
     let document::Call {
         name,
         target,
-        service,
+        service: _,
         query,
         headers,
         forward_headers,
@@ -71,7 +71,9 @@ pub fn compile(
     names.reading(Reader::Call(id), name.span);
     let target = target.as_ref();
     let method = target.map_or(Method::GET, |target| target.method.value.clone());
-    let looped = for_each.as_ref().and_then(|node| enter_loop(id, node, names));
+    let looped = for_each
+        .as_ref()
+        .and_then(|node| enter_loop(id, node, names));
     let chain = compile_chain(id, fallback.as_ref(), names);
     let (service, path) = match target {
         Some(target) => {
@@ -82,7 +84,10 @@ pub fn compile(
         None => (None, None),
     };
     let shared = service.and_then(|service| surroundings.services.shared(service));
-    let default_headers = [surroundings.defaults.headers.as_ref(), shared.and_then(|s| s.headers.as_ref())];
+    let default_headers = [
+        surroundings.defaults.headers.as_ref(),
+        shared.and_then(|s| s.headers.as_ref()),
+    ];
     let query = compile_entries(id, query.as_ref(), names, Place::Query);
     let headers = compile_headers(id, default_headers, headers.as_ref(), names);
     let body = compile_payload(id, payload.as_ref(), names);
@@ -90,13 +95,14 @@ pub fn compile(
         names.reading(Reader::Call(id), node.span);
         templates::text(&node.value, names, Place::Header)
     });
-    let when_start = names.reads.len();
     let when = when.as_ref().and_then(|node| {
         names.reading(Reader::Call(id), node.span);
         templates::condition(&node.value, names)
     });
-    let when_per_element = looped.is_some() && when.as_ref().is_some_and(|when| reads_loop(when.text(), for_each));
-    let _ = when_start;
+    let when_per_element = looped.is_some()
+        && when
+            .as_ref()
+            .is_some_and(|when| reads_loop(when.text(), for_each));
     let take = take.as_ref().map(|node| {
         names.reading(Reader::Take(id), node.span);
         templates::json(&node.value, names)
@@ -114,7 +120,10 @@ pub fn compile(
     let repeatable = is_idempotent || is_safe || has_key;
     let write = !is_idempotent && !is_safe;
     let shared_of = |pick: fn(&Shared) -> Option<&Spanned<Duration>>| {
-        shared.and_then(pick).or_else(|| pick(surroundings.defaults)).map(|found| found.value)
+        shared
+            .and_then(pick)
+            .or_else(|| pick(surroundings.defaults))
+            .map(|found| found.value)
     };
     let own_timeout = timeout.as_ref().map(|timeout| timeout.value);
     let timeout_value = own_timeout.or_else(|| shared_of(|shared| shared.timeout.as_ref()));
@@ -133,13 +142,17 @@ pub fn compile(
     let mut retry_value = compile_retry(retry.as_ref(), inherited, repeatable && !streams, names);
     let time = timeout_value.unwrap_or(call_time(surroundings.timeout));
     let attempt_timeout_value = attempt_clock(&mut retry_value, time, attempt);
-    if let Some(span) = own_attempt.map(|attempt| attempt.span).or(retry.as_ref().map(|retry| retry.span)) {
+    if let Some(span) = own_attempt
+        .map(|attempt| attempt.span)
+        .or(retry.as_ref().map(|retry| retry.span))
+    {
         warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
     }
     check_time(name, timeout.as_ref(), time, names);
-    check_chain(id, call, service, write, &method, has_key, &chain, names, surroundings);
-    let for_each = looped.map(|(variable, source, list_path)| {
-        let _ = list_path;
+    // PUT and DELETE may be repeated, but a fallback call is another request altogether.
+    let is_write = write || matches!(method, Method::PUT | Method::DELETE);
+    check_chain(call, service, is_write && !has_key, names, surroundings);
+    let for_each = looped.map(|(variable, source)| {
         let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
         ForEach {
             variable,
@@ -184,7 +197,11 @@ pub fn compile(
         needs: Vec::new(),
         unblocks: Vec::new(),
         for_each,
-        pass_status: pass_status.iter().flat_map(|list| &list.value).map(|one| one.value).collect(),
+        pass_status: pass_status
+            .iter()
+            .flat_map(|list| &list.value)
+            .map(|one| one.value)
+            .collect(),
         success_when,
         take,
         decode: match decode.as_ref().map(|decode| decode.value) {
@@ -207,14 +224,28 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
     fn key<T>(value: &Option<Spanned<T>>) -> Option<Span> {
         value.as_ref().map(|value| value.key)
     }
-    let optional = call.optional.as_ref().filter(|optional| optional.value).map(|optional| optional.key);
-    let detached = call.detached.as_ref().filter(|detached| detached.value).map(|detached| detached.key);
-    let fallback = call.fallback.as_ref().filter(|chain| !chain.value.is_empty()).map(|chain| chain.key);
+    let optional = call
+        .optional
+        .as_ref()
+        .filter(|optional| optional.value)
+        .map(|optional| optional.key);
+    let detached = call
+        .detached
+        .as_ref()
+        .filter(|detached| detached.value)
+        .map(|detached| detached.key);
+    let fallback = call
+        .fallback
+        .as_ref()
+        .filter(|chain| !chain.value.is_empty())
+        .map(|chain| chain.key);
     let refuse = |found: &[(&str, Option<Span>)], on: &str, help: &str, names: &mut Names| {
         for (name, span) in found {
             if let Some(span) = span {
                 let message = format!("`{name}` has no place on {on}");
-                names.diagnostics.push(Diagnostic::error("R0210", *span, message).help(help));
+                names
+                    .diagnostics
+                    .push(Diagnostic::error("R0210", *span, message).help(help));
             }
         }
     };
@@ -265,10 +296,20 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
             let pass_status = key(&call.pass_status);
             if optional.is_some() {
                 let found = [("pass_status", pass_status)];
-                refuse(&found, "an optional call", "an optional call never decides the answer", names);
+                refuse(
+                    &found,
+                    "an optional call",
+                    "an optional call never decides the answer",
+                    names,
+                );
             } else if call.for_each.is_some() {
                 let found = [("pass_status", pass_status)];
-                refuse(&found, "a `for_each` call", "one element never decides the answer", names);
+                refuse(
+                    &found,
+                    "a `for_each` call",
+                    "one element never decides the answer",
+                    names,
+                );
             }
         }
     }
@@ -286,14 +327,19 @@ fn check_loop_keys(call: &document::Call, names: &mut Names) {
         None => {
             let keys = [
                 ("max_items", call.max_items.as_ref().map(|most| most.key)),
-                ("concurrency", call.concurrency.as_ref().map(|most| most.key)),
+                (
+                    "concurrency",
+                    call.concurrency.as_ref().map(|most| most.key),
+                ),
                 ("min_ok", call.min_ok.as_ref().map(|share| share.key)),
             ];
             for (name, span) in keys {
                 if let Some(span) = span {
                     let message = format!("`{name}` without `for_each`");
                     let found = Diagnostic::error("R0210", span, message);
-                    names.diagnostics.push(found.help("write `for_each: p in PATH` beside it"));
+                    names
+                        .diagnostics
+                        .push(found.help("write `for_each: p in PATH` beside it"));
                 }
             }
         }
@@ -304,14 +350,16 @@ fn enter_loop(
     id: CallId,
     node: &Spanned<Node>,
     names: &mut Names,
-) -> Option<(crate::path::Root, crate::template::choice::Choice, String)> {
+) -> Option<(crate::path::Root, crate::template::choice::Choice)> {
     names.reading(Reader::Call(id), node.span);
     let over = templates::loop_over(&node.value, names)?;
     match names.enter(&over.variable, &over.list, &over.source.queries[0]) {
-        Ok(variable) => Some((variable, over.source, over.list)),
+        Ok(variable) => Some((variable, over.source)),
         Err(message) => {
             let found = Diagnostic::error("R0208", over.variable_span, message);
-            names.diagnostics.push(found.help("give the variable another name"));
+            names
+                .diagnostics
+                .push(found.help("give the variable another name"));
             None
         }
     }
@@ -320,9 +368,15 @@ fn enter_loop(
 /// Whether a condition reads the variable of the call's own loop.
 fn reads_loop(condition: &str, for_each: &Option<Spanned<Node>>) -> bool {
     let text = for_each.as_ref().and_then(|node| node.value.text());
-    let variable = text.and_then(|text| text.source.split_once(" in ")).map(|(name, _)| name.trim());
+    let variable = text
+        .and_then(|text| text.source.split_once(" in "))
+        .map(|(name, _)| name.trim());
     variable.is_some_and(|variable| {
-        let names = [format!("$.{variable}"), format!("$['{variable}']"), format!("$[\"{variable}\"]")];
+        let names = [
+            format!("$.{variable}"),
+            format!("$['{variable}']"),
+            format!("$[\"{variable}\"]"),
+        ];
         let each = condition.contains("$.each.");
         each || names.iter().any(|name| {
             condition.match_indices(name.as_str()).any(|(place, _)| {
@@ -348,7 +402,8 @@ fn compile_path(node: &Node, names: &mut Names) -> Option<Text> {
         offset: error.offset + start,
         ..error
     };
-    let parsed = Text::parse(path, &source.fills, Place::Path).map_err(|error| ("R0403", shift(error)));
+    let parsed =
+        Text::parse(path, &source.fills, Place::Path).map_err(|error| ("R0403", shift(error)));
     let bound = parsed.and_then(|mut text| {
         let bound = text.bind(names).map_err(|error| ("R0201", shift(error)));
         bound.map(|()| text)
@@ -358,7 +413,9 @@ fn compile_path(node: &Node, names: &mut Names) -> Option<Text> {
             let rest = names.rest_parameter();
             let sources = &names.sources;
             text.mark_rest(|root| match &sources[root.0 as usize] {
-                Source::Request(crate::plan::RequestPart::Path(Some(place))) => rest == Some(*place),
+                Source::Request(crate::plan::RequestPart::Path(Some(place))) => {
+                    rest == Some(*place)
+                }
                 _ => false,
             });
             Some(text)
@@ -377,7 +434,7 @@ fn resolve_service(
     call: &document::Call,
     path: &Node,
     names: &mut Names,
-    surroundings: &mut Surroundings<'_>,
+    surroundings: &mut Surroundings<'_, '_>,
 ) -> Option<ServiceId> {
     let source = path.text()?;
     match url::origin(&source.source, &source.fills) {
@@ -387,13 +444,18 @@ fn resolve_service(
                 let message = "a full URL beside `service`";
                 let found = Diagnostic::error("R0504", path.span, message)
                     .also(service.span, "the service is named here");
-                names.diagnostics.push(found.help("write the path only, or take `service` away"));
+                names
+                    .diagnostics
+                    .push(found.help("write the path only, or take `service` away"));
             }
             return match surroundings.services.of_url(&origin.url) {
                 Some(service) => Some(service),
                 None => {
-                    let found = Diagnostic::error("R0504", path.span, "a URL that is not understood");
-                    names.diagnostics.push(found.help("write `http://host:port/path`"));
+                    let found =
+                        Diagnostic::error("R0504", path.span, "a URL that is not understood");
+                    names
+                        .diagnostics
+                        .push(found.help("write `http://host:port/path`"));
                     None
                 }
             };
@@ -411,16 +473,25 @@ fn resolve_service(
         None => (call.name.value.as_str(), call.name.span),
     };
     let found = surroundings.services.named(name);
-    if found.is_none() {
+    if found.is_none() && !surroundings.services.are_incomplete {
         let known: Vec<&str> = surroundings.services.names().collect();
         let help = match nearest(name, known.iter().copied()) {
             Some(near) if call.service.is_some() => format!("did you mean `{near}`?"),
-            Some(near) => format!("did you mean `{near}`? Or write `service: NAME`, by default it is the call's own name"),
-            None if known.is_empty() => format!("write it in a document of its own: `services: {{ {name}: {{ url: \"http://…\" }} }}`"),
-            None => format!("the services are {}; by default a call's service is its own name", list(known.into_iter())),
+            Some(near) => format!(
+                "did you mean `{near}`? Or write `service: NAME`, by default it is the call's own name"
+            ),
+            None if known.is_empty() => format!(
+                "write it in a document of its own: `services: {{ {name}: {{ url: \"http://…\" }} }}`"
+            ),
+            None => format!(
+                "the services are {}; by default a call's service is its own name",
+                list(known.into_iter())
+            ),
         };
         let message = format!("unknown service `{name}`");
-        names.diagnostics.push(Diagnostic::error("R0204", span, message).help(help));
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0204", span, message).help(help));
     }
     found
 }
@@ -472,7 +543,9 @@ fn check_constant(part: &Part, span: Span, names: &mut Names) {
         && http::HeaderValue::from_bytes(text.as_bytes()).is_err()
     {
         let message = "a control character cannot stand in a header";
-        names.diagnostics.push(Diagnostic::error("R0505", span, message));
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0505", span, message));
     }
 }
 
@@ -481,17 +554,30 @@ pub fn header_name(written: &str, span: Span, names: &mut Names) -> Option<Heade
     let Ok(name) = HeaderName::try_from(written) else {
         let message = format!("`{written}` is not the name of a header");
         let found = Diagnostic::error("R0505", span, message);
-        names.diagnostics.push(found.help("letters, digits and `-`; it cannot be a template"));
+        names
+            .diagnostics
+            .push(found.help("letters, digits and `-`; it cannot be a template"));
         return None;
     };
     let refused = [
-        "host", "content-length", "transfer-encoding", "connection", "keep-alive",
-        "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade",
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
     ];
     if refused.contains(&name.as_str()) {
         let message = format!("`{written}` cannot be set");
         let found = Diagnostic::error("R0505", span, message);
-        names.diagnostics.push(found.help("it belongs to the connection, which is ours: take it away"));
+        names
+            .diagnostics
+            .push(found.help("it belongs to the connection, which is ours: take it away"));
         return None;
     }
     Some(name)
@@ -502,7 +588,9 @@ fn compile_forward_headers(
     names: &mut Names,
 ) -> Vec<HeaderName> {
     let written = list.iter().flat_map(|list| &list.value);
-    written.filter_map(|name| header_name(&name.value, name.span, names)).collect()
+    written
+        .filter_map(|name| header_name(&name.value, name.span, names))
+        .collect()
 }
 
 fn compile_payload(id: CallId, payload: Option<&Spanned<Payload>>, names: &mut Names) -> Body {
@@ -552,7 +640,9 @@ fn compile_chain(
                         None => format!("the calls of this route are {}", list(known.into_iter())),
                     };
                     let message = format!("unknown call `{}`", name.value);
-                    names.diagnostics.push(Diagnostic::error("R0201", name.span, message).help(help));
+                    names
+                        .diagnostics
+                        .push(Diagnostic::error("R0201", name.span, message).help(help));
                     None
                 }
             },
@@ -568,27 +658,22 @@ fn compile_chain(
 }
 
 /// What `resilience.md` §3 forbids of a fallback call.
-#[allow(clippy::too_many_arguments)]
 fn check_chain(
-    id: CallId,
     call: &document::Call,
     service: Option<ServiceId>,
-    write: bool,
-    method: &Method,
-    has_key: bool,
-    chain: &[Fallback],
+    is_unkeyed_write: bool,
     names: &mut Names,
-    surroundings: &mut Surroundings<'_>,
+    surroundings: &Surroundings<'_, '_>,
 ) {
-    let _ = (id, chain);
-    // PUT and DELETE may be repeated, but a fallback call is another request altogether.
-    let is_write = write || matches!(*method, Method::PUT | Method::DELETE);
     for entry in call.fallback.iter().flat_map(|chain| &chain.value) {
         let FallbackSource::Call(called) = &entry.source else {
             continue;
         };
-        if is_write && !has_key && entry.only_not_sent.is_none() {
-            let message = format!("`{}` may have written before `{}` is asked", call.name.value, called.value);
+        if is_unkeyed_write && entry.only_not_sent.is_none() {
+            let message = format!(
+                "`{}` may have written before `{}` is asked",
+                call.name.value, called.value
+            );
             let found = Diagnostic::error("R0502", called.span, message);
             let help = "write `only: not_sent` beside it, or give the call an `idempotency_key`";
             names.diagnostics.push(found.help(help));
@@ -597,7 +682,9 @@ fn check_chain(
         if theirs.is_some() && theirs == service {
             let message = format!("`{}` asks the service that has just failed", called.value);
             let found = Diagnostic::error("R0503", called.span, message);
-            names.diagnostics.push(found.help("let the fallback ask another service, or give a `value`"));
+            names
+                .diagnostics
+                .push(found.help("let the fallback ask another service, or give a `value`"));
         }
     }
 }
@@ -613,14 +700,20 @@ fn compile_retry(
         connect: true,
         reset: true,
         timeout: true,
-        statuses: vec![502, 503, 504],
+        // 429 only where its `retry-after` fits, which `policy::retry` sees to.
+        statuses: vec![429, 502, 503, 504],
         backoff: (Duration::from_millis(25), Duration::from_millis(250)),
     };
     let Some(written) = own.or(inherited) else {
         return built_in;
     };
     let options = match &written.value {
-        document::Retry::Off => return Retry { attempts: 1, ..built_in },
+        document::Retry::Off => {
+            return Retry {
+                attempts: 1,
+                ..built_in
+            };
+        }
         document::Retry::On(options) => options,
     };
     let document::RetryOptions {
@@ -629,7 +722,9 @@ fn compile_retry(
         backoff,
     } = options;
     let mut retry = Retry {
-        attempts: attempts.as_ref().map_or(built_in.attempts, |attempts| attempts.value),
+        attempts: attempts
+            .as_ref()
+            .map_or(built_in.attempts, |attempts| attempts.value),
         ..built_in
     };
     if let Some(backoff) = backoff {
@@ -660,7 +755,10 @@ fn compile_retry(
         names.diagnostics.push(found.help(help));
     }
     // What `service` or `defaults` say is no word about this write.
-    Retry { attempts: 1, ..retry }
+    Retry {
+        attempts: 1,
+        ..retry
+    }
 }
 
 /// (timeout − the upper ends of the backoffs) ÷ attempts; less than 10 ms leaves one attempt.
@@ -676,7 +774,13 @@ fn attempt_clock(retry: &mut Retry, time: Duration, written: Option<Duration>) -
     each
 }
 
-fn warn_late_attempts(retry: &Retry, time: Duration, attempt: Duration, span: Span, names: &mut Names) {
+fn warn_late_attempts(
+    retry: &Retry,
+    time: Duration,
+    attempt: Duration,
+    span: Span,
+    names: &mut Names,
+) {
     if retry.attempts < 2 || attempt.saturating_mul(retry.attempts - 1) < time {
         return;
     }
@@ -687,7 +791,9 @@ fn warn_late_attempts(retry: &Retry, time: Duration, attempt: Duration, span: Sp
         time.as_millis()
     );
     let help = "lower `attempt_timeout` or `attempts`, or raise `timeout`";
-    names.diagnostics.push(Diagnostic::warning("R0302", span, message).help(help));
+    names
+        .diagnostics
+        .push(Diagnostic::warning("R0302", span, message).help(help));
 }
 
 fn check_time(
@@ -699,7 +805,10 @@ fn check_time(
     if time < LEAST_ATTEMPT {
         let span = timeout.map_or(name.span, |timeout| timeout.span);
         let message = format!("no attempt of `{}` can ever start", name.value);
-        let help = "a call needs at least 10 ms, and a route keeps 20 ms for stitching: raise the timeout";
-        names.diagnostics.push(Diagnostic::error("R0301", span, message).help(help));
+        let help =
+            "a call needs at least 10 ms, and a route keeps 20 ms for stitching: raise the timeout";
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0301", span, message).help(help));
     }
 }

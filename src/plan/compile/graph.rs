@@ -18,11 +18,7 @@ struct Edge {
 }
 
 /// Makes the graph. `owners` are the calls whose chains name a call.
-pub fn build(
-    calls: &[document::Call],
-    names: &mut Names,
-    chains: &[Vec<CallId>],
-) -> Graph {
+pub fn build(calls: &[document::Call], names: &mut Names, chains: &[Vec<CallId>]) -> Graph {
     let mut edges: Vec<Edge> = names.reads.iter().filter_map(edge).collect();
     for (place, call) in calls.iter().enumerate() {
         edges.extend(depends_on(CallId(place), call, names));
@@ -73,7 +69,11 @@ fn depends_on(from: CallId, call: &document::Call, names: &mut Names) -> Vec<Edg
         let message = match names.role(to) {
             _ if to == from => format!("`{name}` waits for itself"),
             Role::Normal => {
-                edges.push(Edge { from, to, span: entry.span });
+                edges.push(Edge {
+                    from,
+                    to,
+                    span: entry.span,
+                });
                 continue;
             }
             Role::Detached => format!("`{name}` is detached: it is sent after the answer"),
@@ -81,7 +81,9 @@ fn depends_on(from: CallId, call: &document::Call, names: &mut Names) -> Vec<Edg
             Role::Pass => format!("`{name}` is passed: it starts when all other calls are settled"),
         };
         let refused = Diagnostic::error("R0205", entry.span, message);
-        names.diagnostics.push(refused.help("take it out of `depends_on`"));
+        names
+            .diagnostics
+            .push(refused.help("take it out of `depends_on`"));
     }
     edges
 }
@@ -145,7 +147,13 @@ fn describe(calls: &[document::Call], cycle: &[CallId], edges: &[Edge]) -> Diagn
             .find(|edge| edge.from == cycle[place] && edge.to == next(place));
         edge.map_or(calls[cycle[place].0].name.span, |edge| edge.span)
     };
-    let says = |place: usize| format!("`{}` waits for `{}` here", name(&cycle[place]), name(&next(place)));
+    let says = |place: usize| {
+        format!(
+            "`{}` waits for `{}` here",
+            name(&cycle[place]),
+            name(&next(place))
+        )
+    };
     let message = format!("calls form a cycle: {}", path.join(" -> "));
     let mut diagnostic = Diagnostic::error("R0203", span(0), message).label(says(0));
     for place in 1..cycle.len() {

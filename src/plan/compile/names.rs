@@ -39,6 +39,7 @@ pub struct Read {
 pub struct Names {
     calls: Vec<Known>,
     parameters: Vec<String>,
+    has_rest: bool,
     pub sources: Vec<Source>,
     roots: HashMap<Source, Root>,
     pub request_demand: Option<Demand>,
@@ -84,11 +85,12 @@ enum Holder {
 }
 
 impl Names {
-    pub fn new(calls: Vec<Known>, parameters: Vec<String>, span: Span) -> Names {
+    pub fn new(calls: Vec<Known>, parameters: Vec<String>, has_rest: bool, span: Span) -> Names {
         Names {
             demands: calls.iter().map(|_| Demands::default()).collect(),
             calls,
             parameters,
+            has_rest,
             sources: Vec::new(),
             roots: HashMap::new(),
             request_demand: None,
@@ -111,6 +113,11 @@ impl Names {
         Some(CallId(place))
     }
 
+    /// The place of the parameter that holds the rest of the path.
+    pub fn rest_parameter(&self) -> Option<usize> {
+        self.has_rest.then(|| self.parameters.len() - 1)
+    }
+
     pub fn call_names(&self) -> impl Iterator<Item = &str> {
         self.calls.iter().map(|call| call.name.as_str())
     }
@@ -121,7 +128,12 @@ impl Names {
 
     /// A loop variable comes into force: it runs over `list` (the text of the path, without spaces
     /// and `?? []`), whose first query is `query`. Must be called after the query is bound.
-    pub fn enter(&mut self, name: &str, list: &str, query: &crate::path::Query) -> Result<Root, String> {
+    pub fn enter(
+        &mut self,
+        name: &str,
+        list: &str,
+        query: &crate::path::Query,
+    ) -> Result<Root, String> {
         if let Some(message) = self.refuse_variable(name) {
             return Err(message);
         }
@@ -146,7 +158,7 @@ impl Names {
         if !is_name(name) {
             return Some(format!("`{name}` cannot be the name of a variable"));
         }
-        if is_reserved(name) {
+        if crate::template::RESERVED.contains(&name) {
             return Some(format!("the variable `{name}` has a reserved name"));
         }
         if self.call_named(name).is_some() {
@@ -179,7 +191,11 @@ impl Names {
         let Some((Step::Name(first), rest)) = steps.split_first() else {
             return Vec::new();
         };
-        if let Some(variable) = self.variables.iter().find(|variable| variable.name == *first) {
+        if let Some(variable) = self
+            .variables
+            .iter()
+            .find(|variable| variable.name == *first)
+        {
             let within = |(holder, outer): &(Holder, Vec<Step>)| {
                 (*holder, outer.iter().chain(rest).cloned().collect())
             };
@@ -190,7 +206,9 @@ impl Names {
         };
         let holder = match (first.as_str(), part.as_str(), self.reader) {
             ("request", "body", _) => Holder::Request,
-            ("reply", "body", Reader::Take(call) | Reader::SuccessWhen(call)) => Holder::Reply(call),
+            ("reply", "body", Reader::Take(call) | Reader::SuccessWhen(call)) => {
+                Holder::Reply(call)
+            }
             (name, "body", _) => match self.call_named(name) {
                 Some(call) => Holder::Body(call),
                 None => return Vec::new(),
@@ -272,7 +290,12 @@ impl Names {
         if self.role(call) == Role::Pass && !is_head(&part) {
             let help = "its body streams through: others read only `status` and `headers`";
             let name = &self.calls[call.0].name;
-            return Err(at_name(rooted, name, format!("the body of `{name}` is passed"), help));
+            return Err(at_name(
+                rooted,
+                name,
+                format!("the body of `{name}` is passed"),
+                help,
+            ));
         }
         self.note(call, Some(part.clone()));
         Ok(self.bound(Source::Call(call, part), consumed))
@@ -285,7 +308,8 @@ impl Names {
             let help = format!(
                 "write `$.{name}[*].{part}`, or `$.each.{name}.{part}` inside a `$for` over the same path"
             );
-            let message = format!("`$.{name}` is an array, one result an element: it has no `{part}`");
+            let message =
+                format!("`$.{name}` is an array, one result an element: it has no `{part}`");
             return Err(at_name(rooted, part, message, &help));
         }
         for steps in self.all_steps(rooted) {
@@ -303,18 +327,37 @@ impl Names {
     fn bind_each(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
         let Some(Step::Name(name)) = rooted.prefix.get(1).cloned() else {
             let help = "name a `for_each` call: `$.each.NAME.body`";
-            return Err(at_name(rooted, "each", "`$.each` alone is nothing".to_owned(), help));
+            return Err(at_name(
+                rooted,
+                "each",
+                "`$.each` alone is nothing".to_owned(),
+                help,
+            ));
         };
         let lists = self.calls.iter().filter(|call| call.list.is_some());
         let Some(call) = self.call_named(&name) else {
-            return Err(unknown(rooted, "each", &name, lists.map(|call| call.name.as_str())));
+            return Err(unknown(
+                rooted,
+                "each",
+                &name,
+                lists.map(|call| call.name.as_str()),
+            ));
         };
         self.refuse_reading(rooted, call)?;
         let Some(list) = &self.calls[call.0].list else {
             let help = format!("write `$.{name}`");
-            return Err(at_name(rooted, &name, format!("`{name}` has no `for_each`"), &help));
+            return Err(at_name(
+                rooted,
+                &name,
+                format!("`{name}` has no `for_each`"),
+                &help,
+            ));
         };
-        let Some(variable) = self.variables.iter().rev().find(|variable| variable.list == *list)
+        let Some(variable) = self
+            .variables
+            .iter()
+            .rev()
+            .find(|variable| variable.list == *list)
         else {
             let help = format!("put it inside a `$for: x in {list}`, the path of that `for_each`");
             let message = format!("no loop over the path of `{name}` is in force here");
@@ -328,8 +371,14 @@ impl Names {
 
     fn bind_reply(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
         let (Reader::Take(call) | Reader::SuccessWhen(call)) = self.reader else {
-            let help = "only `take` and `success_when` read `$.reply`; elsewhere write the call's name";
-            return Err(at_name(rooted, "reply", "`$.reply` is not there".to_owned(), help));
+            let help =
+                "only `take` and `success_when` read `$.reply`; elsewhere write the call's name";
+            return Err(at_name(
+                rooted,
+                "reply",
+                "`$.reply` is not there".to_owned(),
+                help,
+            ));
         };
         let (part, consumed) = self.call_part(rooted, 1, Holder::Reply(call))?;
         match part {
@@ -338,7 +387,12 @@ impl Names {
             }
             _ => {
                 let help = "it has `status`, `headers` and `body`";
-                Err(at_name(rooted, "reply", "no such part of `$.reply`".to_owned(), help))
+                Err(at_name(
+                    rooted,
+                    "reply",
+                    "no such part of `$.reply`".to_owned(),
+                    help,
+                ))
             }
         }
     }
@@ -391,7 +445,9 @@ impl Names {
         let name = &self.calls[call.0].name;
         let refuse = |message: String, help: &str| Err(at_name(rooted, name, message, help));
         let reader = match self.reader {
-            Reader::Call(reader) | Reader::Take(reader) | Reader::SuccessWhen(reader) => Some(reader),
+            Reader::Call(reader) | Reader::Take(reader) | Reader::SuccessWhen(reader) => {
+                Some(reader)
+            }
             Reader::Response => None,
         };
         if reader == Some(call) {
@@ -427,8 +483,14 @@ impl Names {
         if is_late {
             return Ok(());
         }
-        let help = "only `response` and detached calls read it: it is complete when all calls are settled";
-        Err(at_name(rooted, name, format!("`$.{name}` cannot be read here"), help))
+        let help =
+            "only `response` and detached calls read it: it is complete when all calls are settled";
+        Err(at_name(
+            rooted,
+            name,
+            format!("`$.{name}` cannot be read here"),
+            help,
+        ))
     }
 
     fn note(&mut self, call: CallId, part: Option<CallPart>) {
@@ -469,7 +531,8 @@ impl Names {
 impl Bind for Names {
     fn bind(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
         let Some(Step::Name(first)) = rooted.prefix.first().cloned() else {
-            let help = "begin with `request` or the name of a call: `$.request.path.id`, `$.pricing.body`";
+            let help =
+                "begin with `request` or the name of a call: `$.request.path.id`, `$.pricing.body`";
             let message = "the first name after `$` must be written out".to_owned();
             return Err(whole(rooted, message, help));
         };
@@ -478,7 +541,10 @@ impl Bind for Names {
             let message = "`success_when` reads only `$.reply`".to_owned();
             return Err(at_name(rooted, &first, message, help));
         }
-        let variable = self.variables.iter().find(|variable| variable.name == first);
+        let variable = self
+            .variables
+            .iter()
+            .find(|variable| variable.name == first);
         if let Some(root) = variable.map(|variable| variable.root) {
             return Ok(self.bind_variable(rooted, root));
         }
@@ -496,7 +562,12 @@ impl Bind for Names {
             }
             "env" => {
                 let help = "write `${NAME}`: it is filled in when the file is read";
-                Err(at_name(rooted, "env", "the environment is not readable".to_owned(), help))
+                Err(at_name(
+                    rooted,
+                    "env",
+                    "the environment is not readable".to_owned(),
+                    help,
+                ))
             }
             "row" | "keys" | "item" => {
                 let message = format!("`$.{first}` is not there");
@@ -513,7 +584,10 @@ impl Bind for Names {
 impl Names {
     fn unknown_call(&self, rooted: &Rooted<'_>, name: &str) -> Error {
         let variables = self.variables.iter().map(|variable| variable.name.as_str());
-        let known = self.call_names().chain(variables).chain(["request", "errors", "degraded"]);
+        let known = self
+            .call_names()
+            .chain(variables)
+            .chain(["request", "errors", "degraded"]);
         let help = match nearest(name, known) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!(
@@ -526,16 +600,17 @@ impl Names {
 }
 
 const REQUEST_PARTS: [&str; 9] = [
-    "method", "host", "path", "query", "query_list", "headers", "cookies", "body", "id",
+    "method",
+    "host",
+    "path",
+    "query",
+    "query_list",
+    "headers",
+    "cookies",
+    "body",
+    "id",
 ];
 const CALL_PARTS: [&str; 5] = ["body", "status", "headers", "source", "error"];
-const RESERVED: [&str; 9] = [
-    "request", "errors", "degraded", "each", "reply", "row", "keys", "item", "env",
-];
-
-fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
-}
 
 /// Names of calls and variables.
 fn is_name(text: &str) -> bool {
@@ -557,7 +632,12 @@ fn header(rooted: &Rooted<'_>, name: &str) -> Result<HeaderName, Error> {
         return Err(at_name(rooted, name, message, &help));
     }
     HeaderName::try_from(name).map_err(|_| {
-        at_name(rooted, name, format!("`{name}` is not the name of a header"), "see RFC 9110 §5.1")
+        at_name(
+            rooted,
+            name,
+            format!("`{name}` is not the name of a header"),
+            "see RFC 9110 §5.1",
+        )
     })
 }
 
@@ -610,11 +690,13 @@ fn whole(rooted: &Rooted<'_>, message: String, help: &str) -> Error {
 /// Where `name` stands as a whole word.
 fn find_name(text: &str, name: &str) -> Option<usize> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    text.match_indices(name).map(|(place, _)| place).find(|&place| {
-        let before = text[..place].chars().next_back();
-        let after = text[place + name.len()..].chars().next();
-        !before.is_some_and(is_part) && !after.is_some_and(is_part)
-    })
+    text.match_indices(name)
+        .map(|(place, _)| place)
+        .find(|&place| {
+            let before = text[..place].chars().next_back();
+            let after = text[place + name.len()..].chars().next();
+            !before.is_some_and(is_part) && !after.is_some_and(is_part)
+        })
 }
 
 /// What is known of the calls before any is compiled.
@@ -640,5 +722,6 @@ fn loop_path(node: &crate::config::node::Node) -> String {
 /// The text of a path as loops compare it: spaces and `?? []` aside.
 pub fn without_spaces(path: &str) -> String {
     let bare: String = path.chars().filter(|c| !c.is_whitespace()).collect();
-    bare.strip_suffix("??[]").map_or(bare.clone(), str::to_owned)
+    bare.strip_suffix("??[]")
+        .map_or(bare.clone(), str::to_owned)
 }

@@ -82,7 +82,9 @@ fn compile_tls(tls: &document::Tls, diagnostics: &mut Vec<Diagnostic>) -> Tls {
         server_name,
     } = tls;
     let ca = ca.as_ref().and_then(|file| certificates(file, diagnostics));
-    let cert = cert.as_ref().and_then(|file| certificates(file, diagnostics));
+    let cert = cert
+        .as_ref()
+        .and_then(|file| certificates(file, diagnostics));
     let key = key.as_ref().and_then(|file| private_key(file, diagnostics));
     Tls {
         ca,
@@ -110,6 +112,6 @@ fn private_key(file: &Spanned<NamedFile>, diagnostics: &mut Vec<Diagnostic>) -> 
 
 fn not_pem(file: &Spanned<NamedFile>, what: &str, begins: &str) -> Diagnostic {
     let message = format!("`{}` has no {what} in it", file.value.path.display());
-    Diagnostic::error("R0507", file.span, message)
+    Diagnostic::error("R0506", file.span, message)
         .help(format!("name a PEM file: it begins with `{begins}`"))
 }

@@ -10,6 +10,8 @@ use crate::plan::settings::Service;
 
 pub struct Services<'d> {
     documents: &'d [document::Service],
+    /// Some documents could not be read, so a service that is missing may be in one of them.
+    pub are_incomplete: bool,
     by_name: HashMap<&'d str, ServiceId>,
     pub compiled: Vec<Service>,
     /// The service of each call of the route that is compiled, where its name says it.
@@ -17,12 +19,20 @@ pub struct Services<'d> {
 }
 
 impl<'d> Services<'d> {
-    pub fn new(documents: &'d [document::Service], found: &mut Vec<Diagnostic>) -> Services<'d> {
+    pub fn new(all: &'d document::Documents, found: &mut Vec<Diagnostic>) -> Services<'d> {
+        let documents = all.services.as_slice();
         let names = documents.iter().map(|service| service.name.value.as_str());
         Services {
             documents,
-            by_name: names.enumerate().map(|(place, name)| (name, ServiceId(place))).collect(),
-            compiled: documents.iter().map(|document| service::compile(document, found)).collect(),
+            are_incomplete: !all.complete,
+            by_name: names
+                .enumerate()
+                .map(|(place, name)| (name, ServiceId(place)))
+                .collect(),
+            compiled: documents
+                .iter()
+                .map(|document| service::compile(document, found))
+                .collect(),
             calls: HashMap::new(),
         }
     }
@@ -48,12 +58,16 @@ impl<'d> Services<'d> {
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'d str> {
-        self.documents.iter().map(|service| service.name.value.as_str())
+        self.documents
+            .iter()
+            .map(|service| service.name.value.as_str())
     }
 
     /// The keys of a call that this service holds.
     pub fn shared(&self, service: ServiceId) -> Option<&'d Shared> {
-        self.documents.get(service.0).map(|document| &document.shared)
+        self.documents
+            .get(service.0)
+            .map(|document| &document.shared)
     }
 
     /// The service of an origin such as `http://host:8080`, the same for the same origin.

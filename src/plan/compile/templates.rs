@@ -8,7 +8,9 @@ use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::path::{self, Condition};
 use crate::plan::Part;
 use crate::plan::compile::names::{Names, without_spaces};
-use crate::template::{self, Choice, Json, Mark, Member, Place, Scalar, Text};
+use crate::template::choice::{self, Choice};
+use crate::template::json::{Json, Member};
+use crate::template::{self, Mark, Place, Scalar, Text};
 
 /// A JSON template.
 pub fn json(node: &Node, names: &mut Names) -> Json {
@@ -22,9 +24,7 @@ pub fn json(node: &Node, names: &mut Names) -> Json {
             Some(Scalar::Text(text)) => fold_text(text),
             None => constant("null"),
         },
-        Kind::Sequence(items) => {
-            fold_array(items.iter().map(|item| json(item, names)).collect())
-        }
+        Kind::Sequence(items) => fold_array(items.iter().map(|item| json(item, names)).collect()),
         Kind::Mapping(entries) if entries.iter().any(is_directive) => {
             directive(node, entries, names)
         }
@@ -50,7 +50,7 @@ pub fn part(node: &Node, names: &mut Names, place: Place) -> Option<Part> {
             Some(Part::List(parts.collect()))
         }
         Kind::Mapping(_) => {
-            let found = Diagnostic::error("R0412", node.span, "an object cannot stand here");
+            let found = Diagnostic::error("R0410", node.span, "an object cannot stand here");
             let help = "write text, a number, a boolean, a path, or a list of these";
             names.diagnostics.push(found.help(help));
             None
@@ -62,13 +62,11 @@ pub fn part(node: &Node, names: &mut Names, place: Place) -> Option<Part> {
 pub fn text(node: &Node, names: &mut Names, place: Place) -> Option<Text> {
     let found = match &node.kind {
         Kind::Broken => return None,
-        Kind::Text(text) => {
-            let parsed = Text::parse(&text.source, &text.fills, place);
-            let bound = parsed.and_then(|mut text| text.bind(names).map(|()| text));
-            match bound {
-                Ok(text) => return Some(text),
-                Err(error) => at(node, &error),
-            }
+        Kind::Text(_) => {
+            return scalar(node, names, place).map(|scalar| match scalar {
+                Scalar::Text(text) => text,
+                Scalar::Choice(choice) => Text::of_choice(choice, place),
+            });
         }
         Kind::Boolean(_) | Kind::Number(_) => {
             let letters = match &node.kind {
@@ -78,8 +76,12 @@ pub fn text(node: &Node, names: &mut Names, place: Place) -> Option<Text> {
             };
             return Text::parse(&letters, &[], place).ok();
         }
-        _ => Diagnostic::error("R0412", node.span, format!("{} cannot stand here", node.what()))
-            .help("write text; `{{ }}` in it is filled in"),
+        _ => Diagnostic::error(
+            "R0410",
+            node.span,
+            format!("{} cannot stand here", node.what()),
+        )
+        .help("write text; `{{ }}` in it is filled in"),
     };
     names.diagnostics.push(found);
     None
@@ -93,14 +95,16 @@ pub fn condition(node: &Node, names: &mut Names) -> Option<Condition> {
         Kind::Text(_) => {
             let message = "`${` cannot stand in a condition";
             let found = Diagnostic::error("R0405", node.span, message);
-            let help = "what it is filled with is only text: compare in the service, or write the value";
+            let help =
+                "what it is filled with is only text: compare in the service, or write the value";
             names.diagnostics.push(found.help(help));
             return None;
         }
         _ => {
             let message = format!("{} is no condition", node.what());
             let found = Diagnostic::error("R0404", node.span, message);
-            let help = "write a comparison such as `$.request.query.page > 1`, or `present($.a.body)`";
+            let help =
+                "write a comparison such as `$.request.query.page > 1`, or `present($.a.body)`";
             names.diagnostics.push(found.help(help));
             return None;
         }
@@ -126,8 +130,9 @@ pub fn condition(node: &Node, names: &mut Names) -> Option<Condition> {
 
 fn bare_test(node: &Node, offset: usize, path: &str) -> Diagnostic {
     let message = format!("`{path}` alone asks whether it exists: `false` and `null` do");
-    Diagnostic::warning("R0214", node.part(offset, path.len()), message)
-        .help(format!("write `present({path})`, or compare: `{path} == true`"))
+    Diagnostic::warning("R0214", node.part(offset, path.len()), message).help(format!(
+        "write `present({path})`, or compare: `{path} == true`"
+    ))
 }
 
 /// The list of a loop: `p in PATH`. Gives the variable's name, its place, and the bound path.
@@ -146,7 +151,9 @@ pub fn loop_over(node: &Node, names: &mut Names) -> Option<Loop> {
         Kind::Text(text) => text,
         _ => {
             let message = format!("{} is no loop", node.what());
-            names.diagnostics.push(Diagnostic::error("R0406", node.span, message).help(help));
+            names
+                .diagnostics
+                .push(Diagnostic::error("R0406", node.span, message).help(help));
             return None;
         }
     };
@@ -175,7 +182,7 @@ fn bound_choice(node: &Node, offset: usize, path: &str, names: &mut Names) -> Op
         offset: error.offset + offset,
         ..error
     };
-    let parsed = template::many(path).map_err(|error| ("R0402", shift(error)));
+    let parsed = choice::parse(path, true).map_err(|error| ("R0402", shift(error)));
     let bound = parsed.and_then(|mut choice| {
         let bound = choice.bind(names).map_err(|error| ("R0201", shift(error)));
         bound.map(|()| choice)
@@ -211,7 +218,9 @@ pub fn choice(node: &Node, names: &mut Names) -> Option<Choice> {
         Scalar::Choice(choice) => Some(choice),
         Scalar::Text(_) => {
             let found = Diagnostic::error("R0402", node.span, "a path is needed here");
-            names.diagnostics.push(found.help("write a path such as `$.order.status`, or a number"));
+            names
+                .diagnostics
+                .push(found.help("write a path such as `$.order.status`, or a number"));
             None
         }
     }
@@ -273,7 +282,10 @@ fn directive(node: &Node, entries: &[Entry], names: &mut Names) -> Json {
         &[]
     };
     let mut is_whole = true;
-    for entry in entries.iter().filter(|entry| !allowed.contains(&entry.key.as_str())) {
+    for entry in entries
+        .iter()
+        .filter(|entry| !allowed.contains(&entry.key.as_str()))
+    {
         is_whole = false;
         names.diagnostics.push(refuse_key(entry, allowed));
     }
@@ -282,7 +294,9 @@ fn directive(node: &Node, entries: &[Entry], names: &mut Names) -> Json {
         if found.is_none() && is_whole {
             let message = format!("`{}` needs `{key}` beside it", allowed[0]);
             let span = entries[0].key_span;
-            names.diagnostics.push(Diagnostic::error("R0408", span, message));
+            names
+                .diagnostics
+                .push(Diagnostic::error("R0408", span, message));
         }
         found
     };
@@ -322,7 +336,9 @@ fn refuse_key(entry: &Entry, allowed: &[&str]) -> Diagnostic {
         ),
         (_, true) if !is_known => {
             let help = match nearest(key, DIRECTIVES) {
-                Some(near) => format!("did you mean `{near}`? A key that begins with `$` is written `${key}`"),
+                Some(near) => {
+                    format!("did you mean `{near}`? A key that begins with `$` is written `${key}`")
+                }
                 None => format!("a key that really begins with `$` is written `${key}`"),
             };
             (format!("unknown key `{key}`"), help)
@@ -333,7 +349,10 @@ fn refuse_key(entry: &Entry, allowed: &[&str]) -> Diagnostic {
         ),
         (allowed, _) => (
             format!("`{key}` cannot stand beside `{}`", allowed[0]),
-            format!("only {} may", crate::plan::compile::names::list(allowed.iter().copied())),
+            format!(
+                "only {} may",
+                crate::plan::compile::names::list(allowed.iter().copied())
+            ),
         ),
     };
     Diagnostic::error("R0408", entry.key_span, message).help(help)
@@ -348,7 +367,9 @@ fn for_loop(source: &Node, filter: Option<&Node>, each: &Node, names: &mut Names
         Ok(variable) => variable,
         Err(message) => {
             let found = Diagnostic::error("R0208", over.variable_span, message);
-            names.diagnostics.push(found.help("give the variable another name"));
+            names
+                .diagnostics
+                .push(found.help("give the variable another name"));
             return constant("null");
         }
     };
@@ -369,7 +390,9 @@ fn for_loop(source: &Node, filter: Option<&Node>, each: &Node, names: &mut Names
 fn query(node: &Node, key: &str, names: &mut Names) -> Json {
     let Some(text) = node.text() else {
         let message = format!("`{key}` needs a path, not {}", node.what());
-        names.diagnostics.push(Diagnostic::error("R0402", node.span, message));
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0402", node.span, message));
         return constant("null");
     };
     let Some(choice) = bound_choice(node, 0, &text.source.clone(), names) else {
@@ -388,7 +411,9 @@ fn merge(node: &Node, names: &mut Names) -> Json {
         _ => {
             let message = format!("`$merge` needs a list, not {}", node.what());
             let found = Diagnostic::error("R0408", node.span, message);
-            names.diagnostics.push(found.help("write `$merge: [ $.a.body, { more: 1 } ]`"));
+            names
+                .diagnostics
+                .push(found.help("write `$merge: [ $.a.body, { more: 1 } ]`"));
             constant("null")
         }
     }
@@ -453,7 +478,10 @@ pub fn at(node: &Node, error: &path::Error) -> Diagnostic {
 /// The same with its code; what is unknown or not to be read has codes of its own.
 fn placed(node: &Node, code: &'static str, error: &path::Error) -> Diagnostic {
     let span = node.part(error.offset, error.length);
-    with_help(Diagnostic::error(code, span, error.message.clone()), error.help.clone())
+    with_help(
+        Diagnostic::error(code, span, error.message.clone()),
+        error.help.clone(),
+    )
 }
 
 fn with_help(diagnostic: Diagnostic, help: Option<String>) -> Diagnostic {

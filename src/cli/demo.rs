@@ -1,0 +1,75 @@
+//! `demo`: the proxy over a shop that runs in the same process.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::serve::{self, Watch};
+use super::{DEFAULT_PATH, Exit, output, runtime};
+use crate::app::Options;
+use crate::demo::{self, Ports};
+use crate::telemetry::log::Log;
+
+/// Serve the demo's pages over twelve small services inside the process
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The folder of the pages
+    #[arg(default_value = DEFAULT_PATH)]
+    path: PathBuf,
+    /// How changes of files are seen
+    #[arg(long, value_enum, default_value_t = Watch::Auto)]
+    watch: Watch,
+}
+
+pub(super) fn run(arguments: Arguments) -> Exit {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&format!("the runtime cannot start: {error}"));
+            return Exit::CouldNot;
+        }
+    };
+    runtime.block_on(open(arguments))
+}
+
+async fn open(arguments: Arguments) -> Exit {
+    let shop = match demo::start(Ports::Usual).await {
+        Ok(shop) => shop,
+        Err(error) => {
+            output::complain(&error.to_string());
+            return Exit::CouldNot;
+        }
+    };
+    let options = Options {
+        paths: vec![arguments.path.clone()],
+        watch: arguments.watch.mode(),
+        log: Log::stdout(),
+    };
+    let running = match serve::start(options).await {
+        Ok(running) => running,
+        Err(exit) => return exit,
+    };
+    output::talk(&demo::banner::banner(
+        &shop,
+        running.listen,
+        &arguments.path,
+    ));
+    // Nobody waits for a demo to drain: the first Ctrl-C ends it.
+    let drain = running.drain.clone();
+    let ended = running.until_signals_end_it();
+    let hurried = async {
+        drain.reached(crate::server::drain::Phase::Grace).await;
+        drain.end_now();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = ended => match ended {
+            Ok(()) => Exit::Fine,
+            Err(error) => {
+                output::complain(&format!("signals cannot be heard: {error}"));
+                Exit::CouldNot
+            }
+        },
+        () = hurried => Exit::Fine,
+    }
+}

@@ -1,0 +1,293 @@
+//! `plan ROUTE`: the graph of a route as a timeline.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Exit, Report, output, table};
+use crate::diagnostic::nearest;
+use crate::plan::matcher::Match;
+use crate::plan::timeline::{self, Bar, Timeline};
+use crate::plan::{Call, FallbackKind, Role, Route, Table};
+use crate::telemetry::time;
+
+/// How many characters the timeline is wide.
+const WIDTH: u128 = 32;
+
+/// Show what a route's calls wait for, when each starts, and the worst case
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// A route's name, or "METHOD /path"
+    route: String,
+    /// Files and folders [default: $ANABRANCH_CONFIG, else routes/]
+    path: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value_t = Report::Text)]
+    format: Report,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let table = match table(&arguments.path) {
+        Ok(table) => table,
+        Err(exit) => return exit,
+    };
+    let Some(route) = find(&table, &arguments.route) else {
+        output::complain(&unknown(&table, &arguments.route));
+        return Exit::CouldNot;
+    };
+    let plan = timeline::of(route, &table.services);
+    match arguments.format {
+        Report::Text => output::data(&text(&table, route, &plan)),
+        Report::Json => output::data(&format!("{:#}\n", value(&table, route, &plan))),
+    }
+    Exit::Fine
+}
+
+/// By name, by method and pattern as written, or by method and a path that a client could send.
+fn find<'t>(table: &'t Table, wanted: &str) -> Option<&'t Route> {
+    let named = table.routes.iter().find(|route| route.name == wanted);
+    if let Some(route) = named {
+        return Some(route);
+    }
+    let (method, path) = wanted.trim().split_once(' ')?;
+    let method: http::Method = method.to_ascii_uppercase().parse().ok()?;
+    let path = path.trim();
+    let written = table
+        .routes
+        .iter()
+        .find(|route| route.method == method && route.pattern == path);
+    let route = match written {
+        Some(route) => route,
+        None => match table.matcher.find(&method, "", path) {
+            Match::Route { index, .. } => &table.routes[index],
+            _ => return None,
+        },
+    };
+    Some(route)
+}
+
+fn unknown(table: &Table, wanted: &str) -> String {
+    let names = table.routes.iter().map(|route| route.name.as_str());
+    match nearest(wanted, names) {
+        Some(near) => format!("unknown route `{wanted}`; did you mean `{near}`?"),
+        None => format!(
+            "unknown route `{wanted}`; there are {}",
+            listed(table).unwrap_or_else(|| "none".into())
+        ),
+    }
+}
+
+fn listed(table: &Table) -> Option<String> {
+    let names: Vec<String> = table
+        .routes
+        .iter()
+        .take(20)
+        .map(|route| format!("`{}`", route.name))
+        .collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn text(table: &Table, route: &Route, plan: &Timeline) -> String {
+    let mut text = format!(
+        "{} {}   {}   {}\n\n",
+        route.method, route.pattern, route.name, route.place
+    );
+    let call_time = timeline::call_time(route.timeout);
+    let shown = plan.worst.max(call_time);
+    let name_width = widest(route);
+    for bar in &plan.bars {
+        let call = &route.calls[bar.call.0];
+        let mark = if plan.path.contains(&bar.call) {
+            '*'
+        } else {
+            ' '
+        };
+        let _ = writeln!(
+            text,
+            "  {:name_width$}  {:>8}  |{}|  {:>8} {mark}  {}",
+            call.name,
+            at(bar.start),
+            drawn(bar, shown),
+            time::readable(bar.length),
+            notes(table, route, call),
+        );
+    }
+    if !plan.bars.is_empty() {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "worst case  {}", worst(route, plan, call_time));
+    let _ = writeln!(
+        text,
+        "requests    at most {} for one client request",
+        plan.requests
+    );
+    text
+}
+
+fn widest(route: &Route) -> usize {
+    let widths = route.calls.iter().map(|call| call.name.chars().count());
+    widths.max().unwrap_or(0)
+}
+
+fn at(start: Duration) -> String {
+    match start.is_zero() {
+        true => "at once".into(),
+        false => time::readable(start),
+    }
+}
+
+fn drawn(bar: &Bar, whole: Duration) -> String {
+    let scale = |moment: Duration| {
+        let share = moment.as_micros() * WIDTH / whole.as_micros().max(1);
+        share.min(WIDTH) as usize
+    };
+    let start = scale(bar.start).min(WIDTH as usize - 1);
+    let end = scale(bar.start.saturating_add(bar.length)).max(start + 1);
+    let mut drawn = " ".repeat(start);
+    drawn.push_str(&"=".repeat(end - start));
+    drawn.push_str(&".".repeat(WIDTH as usize - end));
+    drawn
+}
+
+fn worst(route: &Route, plan: &Timeline, call_time: Duration) -> String {
+    let names: Vec<&str> = plan
+        .path
+        .iter()
+        .map(|call| route.calls[call.0].name.as_str())
+        .collect();
+    let by = match names.is_empty() {
+        true => String::new(),
+        false => format!(": {}", names.join(" -> ")),
+    };
+    let worst = time::readable(plan.worst);
+    let timeout = time::readable(route.timeout);
+    match plan.worst > call_time {
+        true => format!(
+            "{worst}, cut at {} by the timeout of {timeout}{by}",
+            time::readable(call_time)
+        ),
+        false => format!("{worst} of a timeout of {timeout}{by}"),
+    }
+}
+
+/// What else is to be known of a call.
+fn notes(table: &Table, route: &Route, call: &Call) -> String {
+    let name = |call: &crate::plan::CallId| route.calls[call.0].name.as_str();
+    let mut notes = vec![format!(
+        "{} {}",
+        call.method, table.services[call.service.0].name
+    )];
+    match call.role {
+        Role::Normal => {}
+        Role::Fallback => notes.push(format!("only when {} fails", owners(route, call))),
+        Role::Detached => notes.push("after the answer".into()),
+        Role::Pass => notes.push("passed through when all others are settled".into()),
+    }
+    if !call.needs.is_empty() {
+        let needs: Vec<&str> = call.needs.iter().map(name).collect();
+        notes.push(format!("waits for {}", needs.join(", ")));
+    }
+    if call.when.is_some() {
+        notes.push("may be skipped".into());
+    }
+    if let Some(for_each) = &call.for_each {
+        notes.push(format!(
+            "up to {} times, {} at once",
+            for_each.max_items, for_each.concurrency
+        ));
+    }
+    notes.push(format!(
+        "{} of {}",
+        attempts(call.retry.attempts),
+        time::readable(call.attempt_timeout)
+    ));
+    let fallbacks = fallbacks(route, call);
+    if !fallbacks.is_empty() {
+        notes.push(format!("else {}", fallbacks.join(", else ")));
+    } else if call.optional {
+        notes.push("optional".into());
+    }
+    notes.join("; ")
+}
+
+/// The calls whose chains may come to `call`.
+fn owners(route: &Route, call: &Call) -> String {
+    let names: Vec<&str> = route
+        .calls
+        .iter()
+        .filter(|owner| {
+            let mut called = timeline::fallback_calls(owner);
+            called.any(|called| std::ptr::eq(&route.calls[called.0], call))
+        })
+        .map(|owner| owner.name.as_str())
+        .collect();
+    names.join(" or ")
+}
+
+fn attempts(count: u32) -> String {
+    match count {
+        1 => "1 attempt".into(),
+        _ => format!("{count} attempts"),
+    }
+}
+
+fn fallbacks(route: &Route, call: &Call) -> Vec<String> {
+    call.fallback
+        .iter()
+        .map(|fallback| match &fallback.kind {
+            FallbackKind::Value(_) => "a value".into(),
+            FallbackKind::Call(called) => route.calls[called.0].name.clone(),
+        })
+        .collect()
+}
+
+fn value(table: &Table, route: &Route, plan: &Timeline) -> Value {
+    let name = |call: &crate::plan::CallId| route.calls[call.0].name.as_str();
+    let calls: Vec<Value> = plan
+        .bars
+        .iter()
+        .map(|bar| {
+            let call = &route.calls[bar.call.0];
+            json!({
+                "name": call.name,
+                "service": table.services[call.service.0].name,
+                "method": call.method.as_str(),
+                "role": role(call),
+                "needs": call.needs.iter().map(name).collect::<Vec<_>>(),
+                "level": bar.level,
+                "start_ms": time::milliseconds(bar.start),
+                "worst_ms": time::milliseconds(bar.length),
+                "attempts": call.retry.attempts,
+                "attempt_timeout_ms": time::milliseconds(call.attempt_timeout),
+                "timeout_ms": call.timeout.map(time::milliseconds),
+                "max_items": call.for_each.as_ref().map(|for_each| for_each.max_items),
+                "optional": call.optional,
+                "fallback": fallbacks(route, call),
+            })
+        })
+        .collect();
+    json!({
+        "route": route.name,
+        "method": route.method.as_str(),
+        "path": route.pattern,
+        "host": route.host,
+        "place": route.place,
+        "timeout_ms": time::milliseconds(route.timeout),
+        "worst_ms": time::milliseconds(plan.worst),
+        "worst_path": plan.path.iter().map(name).collect::<Vec<_>>(),
+        "requests": plan.requests,
+        "depth": plan.depth,
+        "calls": calls,
+    })
+}
+
+fn role(call: &Call) -> &'static str {
+    match call.role {
+        Role::Normal => "normal",
+        Role::Fallback => "fallback",
+        Role::Detached => "detached",
+        Role::Pass => "pass",
+    }
+}

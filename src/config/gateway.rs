@@ -1,0 +1,304 @@
+//! A gateway document, taken apart into its sections.
+
+use crate::config::document::{
+    Admin, Drain, HttpVersion, JsonLimits, Limits, Pool, Server, Service, Shared, Spanned,
+    Timeouts, Tls, Url,
+};
+use crate::config::fields::{Decoder, Fields, shortened, spanned};
+use crate::config::keys::Object;
+use crate::config::node::Entry;
+use crate::config::route::retry;
+use crate::config::units::{Address, Host, Leaf, Network, Size, Time};
+use crate::diagnostic::{Diagnostic, Span};
+
+/// The sections of one document.
+pub struct Gateway {
+    pub server: Option<Spanned<Server>>,
+    pub admin: Option<Spanned<Admin>>,
+    pub defaults: Option<Spanned<Shared>>,
+    pub services: Vec<Service>,
+}
+
+/// Decodes a document that has any of the sections.
+pub fn decode(decoder: &mut Decoder<'_>, entries: &[Entry], span: Span) -> Gateway {
+    let fields = decoder.known(Object::GatewayDocument, entries, span);
+    decoder.version(&fields);
+    Gateway {
+        server: section(decoder, &fields, "server", Object::Server, server),
+        admin: section(decoder, &fields, "admin", Object::Admin, admin),
+        defaults: section(
+            decoder,
+            &fields,
+            "defaults",
+            Object::Defaults,
+            |decoder, fields| {
+                fields.map_or_else(Shared::default, |fields| shared(decoder, &fields))
+            },
+        ),
+        services: services(decoder, &fields),
+    }
+}
+
+fn section<T>(
+    decoder: &mut Decoder<'_>,
+    fields: &Fields<'_>,
+    name: &str,
+    object: Object,
+    read: impl FnOnce(&mut Decoder<'_>, Option<Fields<'_>>) -> T,
+) -> Option<Spanned<T>> {
+    let entry = fields.entry(name)?;
+    let inner = decoder.open(object, &entry.value, entry.key_span)?;
+    let value = read(decoder, Some(inner));
+    Some(spanned(entry, value))
+}
+
+/// A mapping inside a section, which may be left out.
+fn part<'n>(
+    decoder: &mut Decoder<'_>,
+    fields: Option<Fields<'n>>,
+    name: &str,
+    object: Object,
+) -> Option<Fields<'n>> {
+    let entry = fields?.entry(name)?;
+    decoder.open(object, &entry.value, entry.key_span)
+}
+
+// === sections ===
+
+/// With the defaults of the contract where nothing is written.
+pub fn server(decoder: &mut Decoder<'_>, fields: Option<Fields<'_>>) -> Server {
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Server,
+    };
+    Server {
+        listen: read.leaf::<Address>("listen").0,
+        server_timing: read.leaf("server_timing"),
+        trusted: trusted(decoder, fields),
+        limits: limits(decoder, fields),
+        timeouts: timeouts(decoder, fields),
+        json: json(decoder, fields),
+        drain: drain(decoder, fields),
+    }
+}
+
+fn trusted(decoder: &mut Decoder<'_>, fields: Option<Fields<'_>>) -> Vec<ipnet::IpNet> {
+    fields
+        .and_then(|fields| decoder.leaves::<Network>(&fields, "trusted"))
+        .map_or_else(Vec::new, |found| {
+            found
+                .value
+                .into_iter()
+                .map(|network| network.value.0)
+                .collect()
+        })
+}
+
+fn limits(decoder: &mut Decoder<'_>, server: Option<Fields<'_>>) -> Limits {
+    let fields = part(decoder, server, "limits", Object::Limits);
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Limits,
+    };
+    Limits {
+        connections: read.count("connections"),
+        header_bytes: read.leaf::<Size>("header_bytes").0,
+        headers: read.count("headers"),
+        uri: read.leaf::<Size>("uri").0,
+        body: read.leaf::<Size>("body").0,
+        streams: read.count("streams"),
+    }
+}
+
+fn timeouts(decoder: &mut Decoder<'_>, server: Option<Fields<'_>>) -> Timeouts {
+    let fields = part(decoder, server, "timeouts", Object::Timeouts);
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Timeouts,
+    };
+    Timeouts {
+        headers: read.leaf::<Time>("headers").0,
+        idle: read.leaf::<Time>("idle").0,
+        write_stall: read.leaf::<Time>("write_stall").0,
+        body_rate: read.leaf::<Size>("body_rate").0,
+    }
+}
+
+fn json(decoder: &mut Decoder<'_>, server: Option<Fields<'_>>) -> JsonLimits {
+    let fields = part(decoder, server, "json", Object::JsonLimits);
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::JsonLimits,
+    };
+    JsonLimits {
+        depth: read.count("depth"),
+        nodes: read.count("nodes"),
+    }
+}
+
+fn drain(decoder: &mut Decoder<'_>, server: Option<Fields<'_>>) -> Drain {
+    let fields = part(decoder, server, "drain", Object::Drain);
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Drain,
+    };
+    Drain {
+        grace: read.leaf::<Time>("grace").0,
+        max: read.leaf::<Time>("max").0,
+    }
+}
+
+/// With the defaults of the contract where nothing is written.
+pub fn admin(decoder: &mut Decoder<'_>, fields: Option<Fields<'_>>) -> Admin {
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Admin,
+    };
+    Admin {
+        listen: read.leaf::<Address>("listen").0,
+    }
+}
+
+/// Reads keys that have a default.
+struct Reader<'r, 'd, 'n> {
+    decoder: &'r mut Decoder<'d>,
+    fields: Option<Fields<'n>>,
+    object: Object,
+}
+
+impl Reader<'_, '_, '_> {
+    fn leaf<T: Leaf>(&mut self, name: &str) -> T {
+        self.decoder.leaf_or_default(self.fields, self.object, name)
+    }
+
+    fn count(&mut self, name: &str) -> u32 {
+        self.decoder
+            .count_or_default(self.fields, self.object, name)
+    }
+}
+
+/// The keys of a call that a section holds for many.
+fn shared(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Shared {
+    Shared {
+        timeout: decoder.time(fields, "timeout"),
+        attempt_timeout: decoder.time(fields, "attempt_timeout"),
+        retry: retry(decoder, fields),
+        headers: decoder.template_fields(fields, "headers"),
+        max_body: decoder.size(fields, "max_body"),
+    }
+}
+
+// === services ===
+
+fn services(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Vec<Service> {
+    let Some(entry) = fields.entry("services") else {
+        return Vec::new();
+    };
+    let entries = decoder.mapping("`services`", &entry.value, entry.key_span);
+    entries
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| service(decoder, entry))
+        .collect()
+}
+
+/// A service whose value is at fault is still one: calls may name it.
+fn service(decoder: &mut Decoder<'_>, entry: &Entry) -> Service {
+    let shown = format!("`{}`", shortened(&entry.key));
+    decoder.check_name(&entry.key, &shown, entry.key_span);
+    let fields = decoder.open(Object::Service, &entry.value, entry.key_span);
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Service,
+    };
+    Service {
+        name: Spanned {
+            value: entry.key.clone(),
+            span: entry.key_span,
+            key: entry.key_span,
+        },
+        http: read.leaf::<HttpVersion>("http"),
+        connect_timeout: read.leaf::<Time>("connect_timeout").0,
+        urls: fields.map_or_else(Vec::new, |fields| urls(decoder, &fields)),
+        pool: pool(decoder, fields),
+        tls: fields.and_then(|fields| tls(decoder, &fields)),
+        shared: fields.map_or_else(Shared::default, |fields| shared(decoder, &fields)),
+    }
+}
+
+fn urls(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Vec<Spanned<Url>> {
+    let Some(entry) = decoder.one_of(fields, &["url", "urls"]) else {
+        let is_meant = |entry: &Entry| {
+            Object::Service.key(&entry.key).is_none()
+                && (Object::Service.instead(&entry.key).is_some()
+                    || matches!(Object::Service.nearest(&entry.key), Some("url" | "urls")))
+        };
+        if !fields.entries.iter().any(is_meant) {
+            decoder.findings.push(
+                Diagnostic::error("R0109", fields.key, "a service without `url`")
+                    .help("write `url: http://host:port`"),
+            );
+        }
+        return Vec::new();
+    };
+    if entry.key == "url" {
+        return decoder.leaf(fields, "url").into_iter().collect();
+    }
+    let Some(found) = decoder.leaves::<Url>(fields, "urls") else {
+        return Vec::new();
+    };
+    if matches!(&entry.value.kind, crate::config::node::Kind::Sequence(items) if items.is_empty()) {
+        decoder.findings.push(
+            Diagnostic::error("R0111", found.span, "`urls` is empty")
+                .help("write `url: http://host:port`"),
+        );
+    }
+    found.value
+}
+
+fn pool(decoder: &mut Decoder<'_>, service: Option<Fields<'_>>) -> Pool {
+    let fields = part(decoder, service, "pool", Object::Pool);
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Pool,
+    };
+    Pool {
+        idle: read.leaf::<Time>("idle").0,
+        max_idle: read.count("max_idle"),
+        max_age: read.leaf::<Time>("max_age").0,
+    }
+}
+
+fn tls(decoder: &mut Decoder<'_>, service: &Fields<'_>) -> Option<Spanned<Tls>> {
+    let entry = service.entry("tls")?;
+    let fields = decoder.open(Object::Tls, &entry.value, entry.key_span)?;
+    for (one, other) in [("cert", "key"), ("key", "cert")] {
+        if let (Some(found), None) = (fields.entry(one), fields.entry(other)) {
+            decoder.findings.push(
+                Diagnostic::error(
+                    "R0109",
+                    found.key_span,
+                    format!("`{one}` without `{other}`"),
+                )
+                .help("a certificate and its key stand together"),
+            );
+        }
+    }
+    let tls = Tls {
+        ca: decoder.named_file(&fields, "ca"),
+        cert: decoder.named_file(&fields, "cert"),
+        key: decoder.named_file(&fields, "key"),
+        server_name: decoder
+            .leaf::<Host>(&fields, "server_name")
+            .map(|found| found.map(|host| host.0)),
+    };
+    Some(spanned(entry, tls))
+}

@@ -1,0 +1,899 @@
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::config::document::{
+    FallbackSource, ForwardQuery, HttpVersion, Payload, ResponseBody, Retry, RetryOn,
+};
+use crate::diagnostic::render::{Colour, Format, render};
+
+/// A folder of its own for each test, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("anabranch-config-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn read(&self) -> Reading {
+        read(std::slice::from_ref(&self.0), &variable).expect("the folder can be read")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    let value = match name {
+        "N" => "2",
+        "WAIT" => "150ms",
+        "URL" => "http://a:1",
+        "YES" => "true",
+        "SECRET" => "hunter2",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn read_text(text: &str) -> (Folder, Reading) {
+    let folder = Folder::new();
+    folder.write("f.yaml", text);
+    let reading = folder.read();
+    (folder, reading)
+}
+
+fn places(reading: &Reading) -> Vec<String> {
+    reading
+        .findings
+        .iter()
+        .map(|finding| {
+            let (start, _) = reading.files.place(finding.span);
+            format!("{} {}:{}", finding.code, start.line, start.column)
+        })
+        .collect()
+}
+
+/// The findings of one file, as `CODE line:column`.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let (_folder, reading) = read_text(text);
+    assert_eq!(
+        places(&reading),
+        expected,
+        "{text}\n{}",
+        shown(&reading, Format::Short)
+    );
+}
+
+fn shown(reading: &Reading, format: Format) -> String {
+    render(format, &reading.files, &reading.findings, Colour::Plain)
+}
+
+/// A route with one call that has these lines besides its method.
+fn call(lines: &str) -> String {
+    format!("route: GET /\nresponse: {{}}\ncalls:\n  a:\n    get: /\n    {lines}\n")
+}
+
+/// The findings of one more key of a call, which stands in line 6 from column 5 on.
+#[track_caller]
+fn in_call(lines: &str, expected: &[&str]) {
+    check(&call(lines), expected);
+}
+
+/// The headline and the help of the only finding.
+#[track_caller]
+fn says(text: &str, message: &str, help: &str) {
+    let (_folder, reading) = read_text(text);
+    let [finding] = reading.findings.as_slice() else {
+        panic!("not one finding: {}", shown(&reading, Format::Short));
+    };
+    assert_eq!(finding.message, message);
+    assert_eq!(finding.help.as_deref().unwrap_or(""), help);
+}
+
+// === documents and files ===
+
+#[test]
+fn a_document_is_of_one_kind() {
+    check("route: GET /\nresponse: {}\n", &[]);
+    check("services: { a: { url: http://a } }\n", &[]);
+    check("version: 1\nserver: {}\nx-y: { z: 1 }\n", &[]);
+    check("", &["R0106 1:1"]);
+    check("# nothing\n", &["R0106 1:1"]);
+    check("a: 1\n", &["R0106 1:1"]);
+    check("version: 1\n", &["R0106 1:1"]);
+    check("x-y: 1\n", &["R0106 1:1"]);
+    check("- a\n", &["R0106 1:1"]);
+    check("text\n", &["R0106 1:1"]);
+    check("route: GET /\nresponse: {}\nservices: {}\n", &["R0106 3:1"]);
+    check("services: {}\nroute: GET /\nresponse: {}\n", &["R0106 2:1"]);
+    check("version: 1\nserver: {}\nversion: 2\n", &["R0108 3:1"]);
+    check("version: 2\nserver: {}\n", &["R0111 1:10"]);
+    says(
+        "servces: {}\n",
+        "a document that is neither route nor gateway",
+        "did you mean `services`?",
+    );
+    says(
+        "name: x\ncalls: {}\n",
+        "a document that is neither route nor gateway",
+        "a route document has the key `route`: `route: GET /path`",
+    );
+}
+
+#[test]
+fn names_stand_once_in_all_files() {
+    let folder = Folder::new();
+    folder.write("a.yaml", "services: { s: { url: http://a } }\nserver: {}\n");
+    folder.write(
+        "b/c.yml",
+        "services: { s: { url: http://b } }\nserver: {}\n",
+    );
+    folder.write("b/d.yaml", "route: GET /x\nname: r\nresponse: {}\n");
+    folder.write(
+        "e.yaml",
+        "route: GET /y\nname: r\nresponse: {}\n---\nroute: GET /y\nresponse: {}\n",
+    );
+    folder.write(".hidden.yaml", "nonsense");
+    folder.write(".git/x.yaml", "nonsense");
+    folder.write("notes.txt", "nonsense");
+    let reading = folder.read();
+    assert_eq!(places(&reading), ["R0114 1:13", "R0114 2:1", "R0114 2:7"]);
+    let names: Vec<&str> = reading
+        .files
+        .files
+        .iter()
+        .map(|file| file.name.rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(names, ["a.yaml", "c.yml", "d.yaml", "e.yaml"]);
+    let first = &reading.findings[0];
+    assert!(reading.files.get(first.span.file).name.ends_with("b/c.yml"));
+    assert_eq!(first.labels[0].span.file, FileId(0));
+    assert_eq!(reading.documents.services.len(), 1);
+    assert_eq!(reading.documents.routes.len(), 3);
+    assert!(reading.documents.complete);
+}
+
+#[test]
+fn a_file_that_is_reached_twice_is_read_once() {
+    let folder = Folder::new();
+    let file = folder.write("real/a.yaml", "services: {}\n");
+    std::os::unix::fs::symlink(&file, folder.0.join("b.yaml")).unwrap();
+    std::os::unix::fs::symlink(folder.0.join("real"), folder.0.join("link")).unwrap();
+    std::os::unix::fs::symlink(&folder.0, folder.0.join("real/loop")).unwrap();
+    let reading = read(&[folder.0.clone(), file, folder.0.join("real")], &variable).unwrap();
+    assert_eq!(reading.files.files.len(), 1);
+    assert_eq!(reading.findings, []);
+}
+
+#[test]
+fn a_mounted_config_map_is_read_through_its_links() {
+    let folder = Folder::new();
+    folder.write("..2024/a.yaml", "services: {}\n");
+    std::os::unix::fs::symlink("..2024", folder.0.join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/a.yaml", folder.0.join("a.yaml")).unwrap();
+    let reading = folder.read();
+    assert_eq!(reading.files.files[0].path, folder.0.join("a.yaml"));
+    assert_eq!(reading.files.files.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_read_is_no_finding() {
+    let folder = Folder::new();
+    let missing = folder.0.join("missing");
+    let empty = folder.0.clone();
+    let unreadable = read(&[missing.clone(), empty.clone()], &variable)
+        .err()
+        .unwrap();
+    let paths: Vec<&PathBuf> = unreadable.iter().map(|found| &found.path).collect();
+    assert_eq!(paths, [&missing, &empty]);
+    assert!(unreadable[0].message.contains("cannot read"));
+}
+
+#[test]
+fn a_file_that_is_no_text_hides_no_other() {
+    let folder = Folder::new();
+    folder.write("a.yaml", b"a: \xff\n");
+    folder.write("b.yaml", "services: { s: {} }\n");
+    let reading = folder.read();
+    assert_eq!(places(&reading), ["R0101 1:4", "R0109 1:13"]);
+    assert!(!reading.documents.complete);
+}
+
+// === keys ===
+
+#[test]
+fn unknown_keys_are_refused_with_the_near_miss() {
+    says(
+        &call("timout: 1s"),
+        "unknown key `timout` in a call",
+        "did you mean `timeout`?",
+    );
+    says(
+        &call("Depends-On: [b]"),
+        "unknown key `Depends-On` in a call",
+        "did you mean `depends_on`?",
+    );
+    says(
+        &call("body: { a: 1 }"),
+        "unknown key `body` in a call",
+        "write `json`, `form`, `text` or `forward_body`",
+    );
+    says(
+        "route: GET /\nreponse: {}\n",
+        "unknown key `reponse` in a route document",
+        "did you mean `response`?",
+    );
+    says(
+        "route: GET /\nresponse: {}\ncalls:\n  a: { gte: / }\n",
+        "unknown key `gte` in a call",
+        "did you mean `get`?",
+    );
+    in_call("retry: { attempt: 2 }", &["R0107 6:14"]);
+    in_call("x-note: a", &["R0107 6:5"]);
+    check("server: { limits: { conections: 1 } }\n", &["R0107 1:21"]);
+    check(
+        "services: { a: { url: http://a, pol: {} } }\n",
+        &["R0107 1:33"],
+    );
+    check("tests: []\nroute: GET /\nresponse: {}\n", &["R0107 1:1"]);
+}
+
+#[test]
+fn what_later_issues_bring_is_an_unknown_key_now() {
+    for key in ["batch", "cache", "coalesce", "hedge"] {
+        in_call(&format!("{key}: {{}}"), &["R0107 6:5"]);
+    }
+    for key in ["breaker", "bulkhead", "budget", "cache", "coalesce"] {
+        let text = format!("services:\n  a: {{ url: http://a, {key}: {{}} }}\n");
+        check(&text, &["R0107 2:23"]);
+    }
+    in_call("fallback: [ { stale: 60s } ]", &["R0107 6:19"]);
+    check("server: { shed: {} }\n", &["R0107 1:11"]);
+    check("server: { limits: { per_address: 1 } }\n", &["R0107 1:21"]);
+    check(
+        "route: GET /\npriority: high\nresponse: {}\n",
+        &["R0107 2:1"],
+    );
+    check("server: {}\ntelemetry: {}\n", &["R0107 2:1"]);
+}
+
+#[test]
+fn required_keys_are_missed_at_the_key_above() {
+    check("route: GET /\n", &["R0109 1:1"]);
+    check(
+        "route: GET /\nresponse: {}\ncalls: { a: {} }\n",
+        &["R0109 3:10"],
+    );
+    check("route: GET /\nresponse: {}\ncalls:\n  a:\n", &["R0109 4:3"]);
+    check("services:\n  a: { http: 1 }\n", &["R0109 2:3"]);
+    in_call("for_each: p in $.b.body", &["R0109 6:5"]);
+    in_call("fallback: [ { only: not_sent } ]", &["R0109 6:17"]);
+    check(
+        "services:\n  a: { url: https://a, tls: { cert: f.yaml } }\n",
+        &["R0109 2:31"],
+    );
+}
+
+#[test]
+fn keys_that_exclude_each_other() {
+    in_call("post: /", &["R0112 6:5"]);
+    in_call("json: {}\n    text: x", &["R0112 7:5"]);
+    in_call("forward_body: true\n    form: {}", &["R0112 7:5"]);
+    in_call(
+        "max_items: 3\n    concurrency: 2\n    min_ok: 50%",
+        &["R0112 6:5", "R0112 7:5", "R0112 8:5"],
+    );
+    in_call("fallback: [ { call: b, value: 1 } ]", &["R0112 6:28"]);
+    check(
+        "route: GET /\nresponse: { body: 1, text: a, pass: b }\n",
+        &["R0112 2:22", "R0112 2:31"],
+    );
+    check(
+        "services: { a: { url: http://a, urls: [http://b] } }\n",
+        &["R0112 1:33"],
+    );
+}
+
+#[test]
+fn names_are_checked() {
+    let named =
+        |name: &str| format!("route: GET /\nresponse: {{}}\ncalls:\n  {name}: {{ get: / }}\n");
+    for name in ["a", "A_1", "_x"] {
+        check(&named(name), &[]);
+    }
+    for name in [
+        "a-b", "1a", "a.b", "é", "\"\"", "request", "each", "env", "keys",
+    ] {
+        check(&named(name), &["R0113 4:3"]);
+    }
+    says(
+        &named("user-list"),
+        "`user-list` is not the name of a call",
+        "a name has letters, digits and `_`, and begins with no digit: `user_list`",
+    );
+    check("services: { a-b.c: { url: http://a } }\n", &[]);
+    check("services: { a b: { url: http://a } }\n", &["R0113 1:13"]);
+    check("route: GET /\nname: a/b\nresponse: {}\n", &["R0113 2:7"]);
+    in_call("service: a b", &["R0113 6:14"]);
+    in_call("service: 1", &["R0110 6:14"]);
+}
+
+// === values ===
+
+#[test]
+fn values_are_refused_at_their_place() {
+    in_call("timeout: 200", &["R0111 6:14"]);
+    in_call("timeout: 0s", &["R0111 6:14"]);
+    in_call("timeout: -5ms", &["R0111 6:14"]);
+    in_call("timeout: [1s]", &["R0110 6:14"]);
+    in_call("timeout:", &["R0110 6:5"]);
+    in_call("timeout: 99999999999999999999999h", &["R0111 6:14"]);
+    in_call("timeout: \"200ms\"", &[]);
+    in_call("retry: { attempts: two }", &["R0111 6:24"]);
+    in_call("retry: { attempts: 0 }", &["R0111 6:24"]);
+    in_call("retry: { attempts: 2.0 }", &["R0111 6:24"]);
+    in_call("retry: { attempts: -1 }", &["R0111 6:24"]);
+    in_call(
+        "retry: { attempts: 12345678901234567890123 }",
+        &["R0111 6:24"],
+    );
+    in_call("retry: { attempts: \"2\" }", &["R0110 6:24"]);
+    in_call(
+        "retry: { only: [connect, rest, 503, 200] }",
+        &["R0111 6:30", "R0111 6:41"],
+    );
+    in_call("retry: { only: connect }", &["R0110 6:20"]);
+    in_call("retry: { backoff: 250ms..25ms }", &["R0111 6:23"]);
+    in_call("retry: true", &["R0110 6:12"]);
+    in_call("retry: off", &["R0110 6:12"]);
+    in_call("optional: yes", &["R0111 6:15"]);
+    in_call("optional: \"true\"", &["R0110 6:15"]);
+    in_call("decode: jsn", &["R0111 6:13"]);
+    in_call("max_body: 1MB", &["R0111 6:15"]);
+    in_call("pass_status: 404", &["R0110 6:18"]);
+    in_call(
+        "pass_status: [404, 200, 4xx]",
+        &["R0111 6:24", "R0111 6:29"],
+    );
+    in_call(
+        "min_ok: 0.5\n    for_each: p in $.x\n    max_items: 1",
+        &["R0111 6:13"],
+    );
+    in_call("max_items: 0\n    for_each: p in $.x", &["R0111 6:16"]);
+    in_call("when: true", &["R0110 6:11"]);
+    in_call("depends_on: b", &["R0110 6:17"]);
+    in_call("query: [a]", &["R0110 6:12"]);
+    in_call("query: { a: { b: 1 } }", &["R0110 6:17"]);
+    in_call("headers: { a: [x, [y]] }", &["R0110 6:23"]);
+    in_call("text: { a: 1 }", &["R0110 6:11"]);
+    in_call("fallback: { value: 1 }", &["R0110 6:15"]);
+    in_call("fallback: [ { call: b, only: always } ]", &["R0111 6:34"]);
+    in_call("forward_query: all", &["R0111 6:20"]);
+    in_call("forward_headers: accept", &["R0110 6:22"]);
+    check("route: 5\nresponse: {}\n", &["R0110 1:8"]);
+    check("route: GET /\nhost: a/b\nresponse: {}\n", &["R0111 2:7"]);
+    check("route: GET /\ncalls: [a]\nresponse: {}\n", &["R0110 2:8"]);
+    check("route: GET /\nresponse: { status: 99 }\n", &["R0111 2:21"]);
+    check(
+        "route: GET /\nresponse: { status: true }\n",
+        &["R0111 2:21"],
+    );
+    check(
+        "route: GET /\nresponse: {}\ninput: { query: { a: { type: int, min: x, enum: 1 } } }\n",
+        &["R0111 3:30", "R0110 3:40", "R0110 3:49"],
+    );
+    check("server: { listen: localhost:80 }\n", &["R0111 1:19"]);
+    check("server: { trusted: [10.0.0.0/8, x] }\n", &["R0111 1:33"]);
+    check("server: { json: { depth: 0 } }\n", &["R0111 1:26"]);
+    check("services: { a: { url: a:80 } }\n", &["R0111 1:23"]);
+    check("services: { a: { urls: [] } }\n", &["R0111 1:24"]);
+    check("services: { a: http://a }\n", &["R0110 1:16"]);
+    check(
+        "services: { a: { url: http://a, http: 3 } }\n",
+        &["R0111 1:39"],
+    );
+}
+
+#[test]
+fn headlines_and_help_say_what_to_write() {
+    says(
+        &call("timeout: 200"),
+        "`200` is not a duration",
+        "write `200ms`",
+    );
+    says(
+        &call("decode: jsn"),
+        "`jsn` is not a way to decode",
+        "did you mean `json`?",
+    );
+    says(
+        &call("retry: { attempts: \"2\" }"),
+        "`\"2\"` is text, not a whole number",
+        "write `2` without quotes",
+    );
+    says(
+        &call("service: 1"),
+        "`1` is a number, not text",
+        "quote it: `\"1\"`",
+    );
+    says(
+        &call("pass_status: 404"),
+        "`pass_status` is a list, not a number",
+        "write `[404]`",
+    );
+    says(
+        &call("timeout:"),
+        "`timeout` has no value",
+        "write a duration, or leave the key out",
+    );
+    says(
+        &call("optional: yes"),
+        "`yes` is not a boolean",
+        "write `true`",
+    );
+}
+
+#[test]
+fn many_faults_are_found_at_once() {
+    let mut text = "route: GET /\nresponse: {}\ncalls:\n".to_owned();
+    let mut expected = Vec::new();
+    for index in 0..10 {
+        text.push_str(&format!(
+            "  c{index}: {{ get: /, timeout: 5, retry: {{ attempts: x }}, nope: 1 }}\n"
+        ));
+        let line = index + 4;
+        expected.push(format!("R0111 {line}:26"));
+        expected.push(format!("R0111 {line}:48"));
+        expected.push(format!("R0107 {line}:53"));
+    }
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    check(&text, &expected);
+}
+
+#[test]
+fn columns_count_characters_and_lines_count_either_ending() {
+    check(
+        "route: GET /\r\nresponse: {}\r\ncalls:\r\n  a: { get: /, x: 1 }\r\n",
+        &["R0107 4:16"],
+    );
+    check(
+        "route: GET /\nresponse: {}\ncalls:\n  a: { get: \"/äöü😀\", x: 1 }\n",
+        &["R0107 4:22"],
+    );
+}
+
+// === what is read ===
+
+#[test]
+fn a_call_is_read_whole() {
+    let (_folder, reading) = read_text(
+        "route: POST /x/{id}\nhost: Shop.example.com:80\ntimeout: 1.5s\nresponse: { status: $.a.status, text: hi }\ncalls:\n  a:\n    post: /p\n    service: s-1\n    query: { a: [1, $.b], c: true }\n    forward_query: '*'\n    forward_headers: [accept]\n    form: { a: b }\n    timeout: ${WAIT}\n    retry: { attempts: \"${N}\", only: [connect, 503], backoff: 1ms..2ms }\n    optional: ${YES}\n    fallback: [ { call: b, only: not_sent }, { value: null } ]\n    for_each: p in $.b\n    max_items: 3\n    pass_status: [404]\n    decode: none\n    max_body: 2KiB\n",
+    );
+    assert_eq!(reading.findings, []);
+    let route = &reading.documents.routes[0];
+    assert_eq!(route.name.value, "post-x-id");
+    assert_eq!(route.host.as_ref().unwrap().value, "shop.example.com");
+    assert_eq!(
+        route.timeout.as_ref().unwrap().value,
+        Duration::from_millis(1500)
+    );
+    let response = &route.response.as_ref().unwrap().value;
+    assert!(matches!(
+        response.body.as_ref().unwrap().value,
+        ResponseBody::Text(_)
+    ));
+    let call = &route.calls[0];
+    let target = call.target.as_ref().unwrap();
+    assert_eq!(target.method.value, http::Method::POST);
+    assert_eq!(target.path.text().unwrap().filled(), "/p");
+    assert_eq!(call.service.as_ref().unwrap().value, "s-1");
+    assert_eq!(call.query.as_ref().unwrap().value.len(), 2);
+    assert!(matches!(
+        call.forward_query.as_ref().unwrap().value,
+        ForwardQuery::All
+    ));
+    assert!(matches!(
+        call.payload.as_ref().unwrap().value,
+        Payload::Form(_)
+    ));
+    assert_eq!(
+        call.timeout.as_ref().unwrap().value,
+        Duration::from_millis(150)
+    );
+    let Retry::On(retry) = &call.retry.as_ref().unwrap().value else {
+        panic!("retry is on");
+    };
+    assert_eq!(retry.attempts.as_ref().unwrap().value, 2);
+    let only: Vec<RetryOn> = retry
+        .only
+        .as_ref()
+        .unwrap()
+        .value
+        .iter()
+        .map(|reason| reason.value)
+        .collect();
+    assert_eq!(only, [RetryOn::Connect, RetryOn::Status(503)]);
+    assert!(call.optional.as_ref().unwrap().value);
+    let fallback = &call.fallback.as_ref().unwrap().value;
+    assert!(matches!(fallback[0].source, FallbackSource::Call(_)));
+    assert!(fallback[0].only_not_sent.is_some() && fallback[1].only_not_sent.is_none());
+    assert_eq!(call.pass_status.as_ref().unwrap().value[0].value, 404);
+    assert_eq!(call.max_body.as_ref().unwrap().value, 2048);
+}
+
+#[test]
+fn a_gateway_has_the_defaults_of_the_contract() {
+    let (_folder, reading) = read_text("services: { a: { url: \"${URL}\" } }\n");
+    assert_eq!(reading.findings, []);
+    let documents = &reading.documents;
+    let server = &documents.server;
+    assert_eq!(server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(documents.admin.listen.to_string(), "127.0.0.1:9901");
+    assert_eq!(server.limits.connections, 10_000);
+    assert_eq!(server.limits.header_bytes, 32 << 10);
+    assert_eq!(server.timeouts.idle, Duration::from_secs(60));
+    assert_eq!((server.json.depth, server.json.nodes), (64, 100_000));
+    assert_eq!(server.drain.max, Duration::from_secs(30));
+    let service = &documents.services[0];
+    assert_eq!(service.http, HttpVersion::Auto);
+    assert_eq!(service.connect_timeout, Duration::from_secs(1));
+    assert_eq!(service.pool.max_age, Duration::from_secs(300));
+    assert_eq!(service.urls[0].value.port, 1);
+}
+
+#[test]
+fn a_gateway_is_read_whole() {
+    let (_folder, reading) = read_text(
+        "server:\n  listen: '[::]:1'\n  trusted: [10.0.0.0/8, '::1']\n  limits: { connections: 5, body: 2MiB }\n  server_timing: true\nadmin: { listen: 0.0.0.0:2 }\ndefaults: { timeout: 500ms, headers: { a: b }, retry: false }\nservices:\n  a:\n    urls: [http://b:1, https://c]\n    http: 2\n    pool: { max_idle: 0 }\n    tls: { server_name: d }\n    max_body: 1B\n",
+    );
+    assert_eq!(reading.findings, []);
+    let documents = reading.documents;
+    assert_eq!(documents.server.trusted.len(), 2);
+    assert_eq!(documents.server.limits.body, 2 << 20);
+    assert!(documents.server.server_timing);
+    let retry = documents.defaults.retry.unwrap().value;
+    assert!(matches!(retry, Retry::Off));
+    let service = &documents.services[0];
+    assert_eq!(service.urls.len(), 2);
+    assert_eq!(service.http, HttpVersion::Two);
+    assert_eq!(service.pool.max_idle, 0);
+    assert_eq!(service.shared.max_body.as_ref().unwrap().value, 1);
+}
+
+#[test]
+fn default_names_are_made_from_the_route() {
+    for (route, name) in [
+        ("GET /v1/products/{id}", "get-v1-products-id"),
+        ("GET /", "get"),
+        ("GET /a//B_c/{rest...}", "get-a-b-c-rest"),
+    ] {
+        let (_folder, reading) = read_text(&format!("route: {route}\nresponse: {{}}\n"));
+        assert_eq!(reading.documents.routes[0].name.value, name);
+    }
+}
+
+#[test]
+fn named_files_are_read_beside_the_file_that_names_them() {
+    let folder = Folder::new();
+    folder.write("schemas/x.json", "{}");
+    folder.write("secret", "s3cret\n");
+    folder.write(
+        "f.yaml",
+        "route: GET /\nresponse: { text: \"${file:secret}\" }\ninput: { body: { schema: schemas/x.json } }\n",
+    );
+    folder.write(
+        "g.yaml",
+        "services: { a: { url: http://a, tls: { ca: none.pem } } }\n",
+    );
+    let reading = folder.read();
+    assert_eq!(places(&reading), ["R0117 1:44"]);
+    let input = &reading.documents.routes[0].input.as_ref().unwrap().value;
+    let schema = &input.body.as_ref().unwrap().value.schema.as_ref().unwrap();
+    assert_eq!(schema.value.bytes, b"{}");
+    for name in [
+        "schemas/x.json",
+        "secret",
+        "none.pem",
+        "f.yaml",
+        "g.yaml",
+        "",
+    ] {
+        let path = folder.0.join(name);
+        let path = match name {
+            "" => folder.0.clone(),
+            _ => path,
+        };
+        assert!(reading.documents.watched.contains(&path), "{name}");
+    }
+}
+
+// === secrets ===
+
+#[test]
+fn what_was_filled_in_is_never_shown() {
+    let folder = Folder::new();
+    folder.write("secret", "hunter2\n");
+    let mut lines = String::new();
+    let keys = [
+        "timeout",
+        "attempt_timeout",
+        "optional",
+        "service",
+        "max_items",
+        "concurrency",
+        "min_ok",
+        "decode",
+        "max_body",
+        "safe",
+        "pass_status",
+        "depends_on",
+        "retry",
+        "fallback",
+        "when",
+        "for_each",
+        "query",
+        "headers",
+        "forward_query",
+        "forward_headers",
+    ];
+    for (index, key) in keys.iter().enumerate() {
+        lines.push_str(&format!(
+            "  c{index}:\n    get: \"/${{SECRET}}\"\n    {key}: ${{SECRET}}\n"
+        ));
+        lines.push_str(&format!(
+            "  d{index}:\n    get: /\n    {key}: [\"x${{file:secret}}\"]\n"
+        ));
+    }
+    folder.write(
+        "f.yaml",
+        format!(
+            "route: ${{SECRET}} x\nname: \"${{SECRET}} x\"\nhost: \"${{SECRET}} x\"\ntimeout: ${{SECRET}}\nresponse: {{ status: \"${{SECRET}}\" }}\ninput: {{ body: {{ schema: \"${{SECRET}}\", max: \"${{SECRET}}\" }}, query: {{ a: {{ min: \"${{SECRET}}\" }} }} }}\ncalls:\n{lines}"
+        ),
+    );
+    folder.write(
+        "g.yaml",
+        "server: { listen: '${SECRET}', trusted: ['${SECRET}'], limits: { body: '${SECRET}', streams: '${SECRET}' } }\nservices: { a: { url: '${SECRET}', http: '${SECRET}', tls: { ca: '${SECRET}', server_name: '${SECRET} ' } } }\n",
+    );
+    let reading = folder.read();
+    assert!(reading.findings.len() > 40, "{}", reading.findings.len());
+    for format in [
+        Format::Text,
+        Format::Short,
+        Format::Json,
+        Format::Github,
+        Format::Sarif,
+    ] {
+        let shown = shown(&reading, format);
+        assert!(!shown.contains("hunter2"), "{format:?}: {shown}");
+    }
+    assert!(!format!("{:?}", reading.documents.routes[0].calls).contains("get: \"/hunter2"));
+    says(
+        &call("timeout: ${SECRET}"),
+        "what `${SECRET}` gives is not a duration",
+        "",
+    );
+}
+
+// === large files ===
+
+#[test]
+fn a_thousand_routes_are_read_in_no_time() {
+    let mut text = String::new();
+    for index in 0..1000 {
+        text.push_str(&format!(
+            "---\nroute: GET /v1/products/{index}/{{id}}\ntimeout: 700ms\ncalls:\n  profile:\n    get: /v1/me\n    headers: {{ authorization: $.request.headers.authorization }}\n    timeout: 120ms\n    fallback:\n      - value: {{ id: anonymous, segment: standard }}\n  pricing:\n    get: /prices/{{{{request.path.id}}}}\n    query: {{ segment: $.profile.body.segment }}\n    retry: {{ attempts: 2 }}\nresponse:\n  body:\n    id: $.request.path.id\n    price: $.pricing.body.amount\n"
+        ));
+    }
+    let folder = Folder::new();
+    folder.write("f.yaml", text);
+    let start = std::time::Instant::now();
+    let reading = folder.read();
+    let took = start.elapsed();
+    assert_eq!(reading.findings, []);
+    assert_eq!(reading.documents.routes.len(), 1000);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    println!("{took:?}");
+}
+
+// === the pages of the codes ===
+
+/// The YAML blocks of a page.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_pages_show_what_triggers_a_code_and_what_mends_it() {
+    for code in crate::diagnostic::codes::ALL {
+        if !code.code.starts_with("R01") {
+            continue;
+        }
+        let mut blocks = blocks(code.page);
+        let good = blocks.pop().expect("a page shows how to mend it");
+        let (_folder, reading) = read_text(good);
+        assert_eq!(places(&reading), [""; 0], "{}: {good}", code.code);
+        // No page can show bytes that are no text.
+        let bad = match (blocks.pop(), code.code) {
+            (None, "R0101") => continue,
+            (bad, _) => bad.expect("a page shows what triggers it"),
+        };
+        let (_folder, reading) = read_text(bad);
+        let codes: Vec<&str> = reading.findings.iter().map(|found| found.code).collect();
+        assert_eq!(codes, [code.code], "{bad}");
+    }
+}
+
+// === anything at all ===
+
+const TOKENS: [&str; 64] = [
+    "a",
+    "b: ",
+    "c:",
+    "- ",
+    "\n",
+    "\n  ",
+    "\n    ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ", ",
+    ": ",
+    "\"",
+    "'",
+    "|\n",
+    ">-\n",
+    "&x ",
+    "*x",
+    "!t ",
+    "? ",
+    "#",
+    " # ",
+    "#{{x}}",
+    "{{",
+    "}}",
+    "${SECRET}",
+    "${",
+    "$${",
+    "é",
+    "😀",
+    "\t",
+    "\r\n",
+    "---\n",
+    "...\n",
+    "%YAML 1.2\n",
+    "<<: ",
+    "@",
+    "`",
+    "%",
+    "\\",
+    "\"\\u00e9\\x\"",
+    "route: GET /",
+    "\nresponse: {}\n",
+    "calls:\n  a: ",
+    "get: /x",
+    "timeout: 5",
+    "services:\n  s: ",
+    "url: http://a",
+    "true",
+    "null",
+    "1e400",
+    "12.10",
+    "x-a: ",
+    "retry: ",
+    "fallback: ",
+    "''",
+    "\"\"",
+    "|2-\n",
+    ">\n\n   ",
+    "\u{fdd0}",
+    "\u{85}",
+    "\u{2028}",
+    "server:\n  limits: ",
+];
+
+#[test]
+fn no_text_panics_or_gives_a_place_outside_of_it() {
+    let seed = 20_261_124;
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..1500 {
+        let length = random.usize(1..40);
+        let text: String = (0..length)
+            .map(|_| TOKENS[random.usize(..TOKENS.len())])
+            .collect();
+        sound(&text);
+    }
+}
+
+/// Reads a text and looks at every place it gives.
+fn sound(text: &str) {
+    let mut joined = Joined::new(Vec::new());
+    let found = Found {
+        path: PathBuf::from("f.yaml"),
+        bytes: text.as_bytes().to_vec(),
+    };
+    joined.read_file(found, &variable);
+    let reading = joined.finish();
+    for finding in &reading.findings {
+        let mut spans = vec![finding.span];
+        spans.extend(finding.labels.iter().map(|label| label.span));
+        for span in spans {
+            let (start, end) = (span.start as usize, span.end as usize);
+            assert!(
+                start <= end
+                    && end <= text.len()
+                    && text.is_char_boundary(start)
+                    && text.is_char_boundary(end),
+                "{text:?} {finding:?}"
+            );
+        }
+        assert!(!finding.message.contains("hunter2"), "{text:?}");
+    }
+    for format in [Format::Text, Format::Sarif, Format::Github] {
+        shown(&reading, format);
+    }
+    for range in text::documents(text) {
+        let sources = Sources {
+            variable: &variable,
+            folder: Path::new(""),
+        };
+        if let Some(node) = reader::read(text, range, FileId(0), &sources).node {
+            sound_node(text, &node);
+        }
+    }
+}
+
+fn sound_node(text: &str, node: &Node) {
+    let holds = |span: Span| {
+        let (start, end) = (span.start as usize, span.end as usize);
+        assert!(
+            start <= end
+                && end <= text.len()
+                && text.is_char_boundary(start)
+                && text.is_char_boundary(end),
+            "{text:?} {node:?}"
+        );
+    };
+    holds(node.span);
+    match &node.kind {
+        Kind::Text(scalar) => {
+            for (offset, character) in scalar.source.char_indices() {
+                let part = node.part(offset, character.len_utf8());
+                holds(part);
+                assert!(
+                    node.span.start <= part.start && part.end <= node.span.end.max(part.start),
+                    "{text:?} {node:?} {offset}"
+                );
+            }
+        }
+        Kind::Sequence(items) => items.iter().for_each(|item| sound_node(text, item)),
+        Kind::Mapping(entries) => {
+            for entry in entries {
+                holds(entry.key_span);
+                sound_node(text, &entry.value);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,624 @@
+//! What one scalar can spell: durations, sizes, shares, words, addresses.
+//!
+//! Each is a serde type, decoded by serde_yaml from the scalar; each can say what it is and what to
+//! write instead of a text that it refuses. Which key holds which stands in
+//! [`keys`](crate::config::keys).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+
+use crate::config::document::{
+    Decode, DurationRange, ForwardQuery, HttpVersion, ParameterKind, Percentage, RetryOn, Url,
+};
+use crate::config::scalar;
+use crate::diagnostic::did_you_mean;
+
+/// A value that one scalar spells.
+pub trait Leaf: DeserializeOwned {
+    /// What it is, with its article.
+    const WHAT: &'static str;
+
+    /// What to write instead of `written`.
+    fn help(_written: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Why a text is not understood: what to write instead, if that can be said.
+type Refusal = Option<String>;
+
+/// Takes a scalar of any kind as its text and hands it to `parse`.
+struct ByText<F> {
+    what: &'static str,
+    parse: F,
+}
+
+impl<T, F: Fn(&str) -> Result<T, Refusal>> Visitor<'_> for ByText<F> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.what)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(|_| E::custom(format_args!("not {}", self.what)))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+macro_rules! leaf {
+    ($type:ty, $what:literal, $parse:path) => {
+        impl Leaf for $type {
+            const WHAT: &'static str = $what;
+            fn help(written: &str) -> Option<String> {
+                $parse(written).err().flatten()
+            }
+        }
+    };
+}
+
+/// A serde type that is parsed from text by a function.
+macro_rules! parsed {
+    ($type:ty, $what:literal, $parse:path) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(ByText {
+                    what: $what,
+                    parse: $parse,
+                })
+            }
+        }
+        leaf!($type, $what, $parse);
+    };
+}
+
+// === plain kinds ===
+
+impl Leaf for bool {
+    const WHAT: &'static str = "a boolean";
+
+    fn help(written: &str) -> Option<String> {
+        match written.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "y" | "true" | "1" => Some("write `true`".to_owned()),
+            "no" | "off" | "n" | "false" | "0" => Some("write `false`".to_owned()),
+            _ => Some("write `true` or `false`".to_owned()),
+        }
+    }
+}
+
+impl Leaf for u32 {
+    const WHAT: &'static str = "a whole number";
+}
+
+impl Leaf for String {
+    const WHAT: &'static str = "text";
+}
+
+// === durations ===
+
+/// A duration above zero: `200ms`, `1.5s`, `5m`, `1h`.
+#[derive(Clone, Copy, Debug)]
+pub struct Time(pub Duration);
+
+parsed!(Time, "a duration", time);
+parsed!(DurationRange, "a range of durations", duration_range);
+
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn time(text: &str) -> Result<Time, Refusal> {
+    duration(text).map(Time)
+}
+
+/// The units of a duration, in nanoseconds.
+const TIMES: [(&str, u64); 4] = [
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+pub fn duration(text: &str) -> Result<Duration, Refusal> {
+    let (digits, unit) = split_unit(text);
+    let Some((_, factor)) = TIMES.iter().find(|(name, _)| *name == unit) else {
+        return Err(duration_help(digits, unit));
+    };
+    let Some(nanoseconds) = scaled(digits, *factor) else {
+        return Err(Some("write a number and its unit: `200ms`, `1.5s`".into()));
+    };
+    if nanoseconds == 0 {
+        return Err(Some("a duration is above zero".into()));
+    }
+    let duration = u64::try_from(nanoseconds)
+        .map(Duration::from_nanos)
+        .ok()
+        .filter(|duration| *duration <= LONGEST);
+    duration.ok_or_else(|| Some("the longest duration is `8760h`".into()))
+}
+
+fn duration_help(digits: &str, unit: &str) -> Refusal {
+    if !scalar::is_number(digits) || digits.starts_with('-') {
+        return Some("write a number and its unit: `200ms`, `1.5s`, `5m`, `1h`".into());
+    }
+    let meant = match unit.trim().to_ascii_lowercase().as_str() {
+        "" if digits.parse::<f64>().is_ok_and(|number| number < 10.0) => "s",
+        "" | "ms" | "msec" | "millis" | "milliseconds" => "ms",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "h" | "hr" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => return Some("write it in hours: `24h` is a day".into()),
+        "us" | "µs" | "ns" => return Some("the smallest unit is `ms`: write `0.5ms`".into()),
+        _ => return Some("the units are `ms`, `s`, `m` and `h`".into()),
+    };
+    Some(format!("write `{digits}{meant}`"))
+}
+
+/// `25ms..250ms`. A single duration is refused: it does not say whether it is the first or the last.
+pub fn duration_range(text: &str) -> Result<DurationRange, Refusal> {
+    let Some((from, to)) = text.split_once("..") else {
+        return Err(Some(
+            "write the shortest and the longest: `25ms..250ms`".into(),
+        ));
+    };
+    let range = DurationRange {
+        from: duration(from.trim())?,
+        to: duration(to.trim())?,
+    };
+    if range.from > range.to {
+        return Err(Some(format!("write `{}..{}`", to.trim(), from.trim())));
+    }
+    Ok(range)
+}
+
+// === sizes ===
+
+/// A number of bytes above zero: `64KiB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
+
+parsed!(Size, "a size", size);
+
+const SIZES: [(&str, u64); 4] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
+
+fn size(text: &str) -> Result<Size, Refusal> {
+    let (digits, unit) = split_unit(text);
+    let Some((_, factor)) = SIZES.iter().find(|(name, _)| *name == unit) else {
+        return Err(size_help(digits, unit));
+    };
+    match scaled(digits, *factor) {
+        None => Err(Some("write a number and its unit: `64KiB`, `1MiB`".into())),
+        Some(0) => Err(Some("a size is above zero".into())),
+        Some(bytes) => u64::try_from(bytes)
+            .ok()
+            .filter(|bytes| *bytes <= 1 << 40)
+            .map(Size)
+            .ok_or_else(|| Some("the largest size is `1024GiB`".into())),
+    }
+}
+
+fn size_help(digits: &str, unit: &str) -> Refusal {
+    if !scalar::is_number(digits) || digits.starts_with('-') {
+        return Some("write a number and its unit: `64KiB`, `1MiB`".into());
+    }
+    let meant = match unit.trim().to_ascii_lowercase().as_str() {
+        "" => match digits.parse::<u64>() {
+            Ok(bytes) if bytes > 0 && bytes % (1 << 20) == 0 => {
+                return Some(format!("write `{}MiB`", bytes >> 20));
+            }
+            Ok(bytes) if bytes > 0 && bytes % (1 << 10) == 0 => {
+                return Some(format!("write `{}KiB`", bytes >> 10));
+            }
+            _ => "B",
+        },
+        "b" | "bytes" => "B",
+        "k" | "kb" | "ki" | "kib" => "KiB",
+        "m" | "mb" | "mi" | "mib" => "MiB",
+        "g" | "gb" | "gi" | "gib" => "GiB",
+        _ => return Some("the units are `B`, `KiB`, `MiB` and `GiB`".into()),
+    };
+    Some(format!("write `{digits}{meant}`"))
+}
+
+// === shares ===
+
+parsed!(Percentage, "a share in percent", percentage);
+
+fn percentage(text: &str) -> Result<Percentage, Refusal> {
+    let Some(digits) = text.strip_suffix('%') else {
+        let help = match text.parse::<f64>() {
+            Ok(share) if share > 0.0 && share < 1.0 => format!("write `{}%`", share * 100.0),
+            Ok(_) => format!("write `{text}%`"),
+            Err(_) => "write a number and `%`: `95%`".to_owned(),
+        };
+        return Err(Some(help));
+    };
+    scaled(digits, 100)
+        .and_then(|share| u16::try_from(share).ok())
+        .filter(|share| *share <= 10_000)
+        .map(Percentage)
+        .ok_or_else(|| Some("write a share from `0%` to `100%`".into()))
+}
+
+// === numbers with a unit ===
+
+/// The number at the start and what follows it.
+fn split_unit(text: &str) -> (&str, &str) {
+    let unit = text
+        .find(|character: char| !character.is_ascii_digit() && !matches!(character, '.' | '-'))
+        .unwrap_or(text.len());
+    text.split_at(unit)
+}
+
+/// A decimal number without sign or exponent times `factor`, rounded down.
+fn scaled(digits: &str, factor: u64) -> Option<u128> {
+    if !scalar::is_number(digits) || digits.starts_with('-') || digits.contains(['e', 'E']) {
+        return None;
+    }
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = whole.parse::<u64>().ok()?;
+    // What stands beyond the fifteenth place is below one unit of any result.
+    let fraction = &fraction[..fraction.len().min(15)];
+    let divisor = 10u128.pow(fraction.len() as u32);
+    let part = match fraction {
+        "" => 0,
+        _ => fraction.parse::<u64>().ok()?,
+    };
+    let factor = u128::from(factor);
+    Some(u128::from(whole) * factor + u128::from(part) * factor / divisor)
+}
+
+// === words ===
+
+macro_rules! words {
+    ($type:ty, $what:literal, $parse:ident, { $($word:literal => $value:expr),* $(,)? }) => {
+        fn $parse(text: &str) -> Result<$type, Refusal> {
+            match text {
+                $($word => Ok($value),)*
+                _ => Err(did_you_mean(text, [$($word),*]).or_else(|| {
+                    let words: &[&str] = &[$(concat!("`", $word, "`")),*];
+                    Some(format!("write one of {}", words.join(", ")))
+                })),
+            }
+        }
+        parsed!($type, $what, $parse);
+    };
+}
+
+words!(Decode, "a way to decode", decode, {
+    "auto" => Decode::Auto,
+    "json" => Decode::Json,
+    "text" => Decode::Text,
+    "none" => Decode::None,
+});
+
+words!(ParameterKind, "a type of input", parameter_kind, {
+    "string" => ParameterKind::String,
+    "integer" => ParameterKind::Integer,
+    "number" => ParameterKind::Number,
+    "boolean" => ParameterKind::Boolean,
+    "array" => ParameterKind::Array,
+});
+
+words!(HttpVersion, "a version of HTTP", http_version, {
+    "auto" => HttpVersion::Auto,
+    "1" => HttpVersion::One,
+    "2" => HttpVersion::Two,
+});
+
+/// `only: not_sent` of a fallback.
+#[derive(Clone, Copy, Debug)]
+pub struct NotSent;
+
+words!(NotSent, "a reason to fall back", not_sent, { "not_sent" => NotSent });
+
+/// `forward_query: "*"`.
+#[derive(Clone, Copy, Debug)]
+pub struct Everything;
+
+words!(Everything, "a list of names or `*`", everything, { "*" => Everything });
+
+impl From<Everything> for ForwardQuery {
+    fn from(_: Everything) -> ForwardQuery {
+        ForwardQuery::All
+    }
+}
+
+parsed!(RetryOn, "a reason to retry", retry_on);
+
+fn retry_on(text: &str) -> Result<RetryOn, Refusal> {
+    match text {
+        "connect" => Ok(RetryOn::Connect),
+        "reset" => Ok(RetryOn::Reset),
+        "timeout" => Ok(RetryOn::Timeout),
+        _ => error_status(text).map(RetryOn::Status).ok_or_else(|| {
+            did_you_mean(text, ["connect", "reset", "timeout"]).or_else(|| {
+                Some("write `connect`, `reset`, `timeout` or a status such as `503`".into())
+            })
+        }),
+    }
+}
+
+/// The status of an error: 400 to 599.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorStatus(pub u16);
+
+parsed!(ErrorStatus, "the status of an error", status);
+
+fn status(text: &str) -> Result<ErrorStatus, Refusal> {
+    error_status(text)
+        .map(ErrorStatus)
+        .ok_or_else(|| Some("write a number from 400 to 599".into()))
+}
+
+fn error_status(text: &str) -> Option<u16> {
+    let number: u16 = text.parse().ok()?;
+    (text.len() == 3 && (400..=599).contains(&number)).then_some(number)
+}
+
+// === addresses ===
+
+/// `127.0.0.1:8080`.
+#[derive(Clone, Copy, Debug)]
+pub struct Address(pub SocketAddr);
+
+parsed!(Address, "an address with a port", address);
+
+fn address(text: &str) -> Result<Address, Refusal> {
+    text.parse().map(Address).map_err(|_| {
+        Some(match text.rsplit_once(':') {
+            Some(("", port)) if port.parse::<u16>().is_ok() => {
+                format!("write `0.0.0.0:{port}` to listen on every address")
+            }
+            Some(("localhost", port)) if port.parse::<u16>().is_ok() => {
+                format!("write `127.0.0.1:{port}`: names are not resolved here")
+            }
+            _ => match text.parse::<u16>() {
+                Ok(port) => format!("write `127.0.0.1:{port}`, or `0.0.0.0:{port}`"),
+                Err(_) => "write an IP address and a port: `127.0.0.1:8080`, `[::1]:8080`".into(),
+            },
+        })
+    })
+}
+
+/// `10.0.0.0/8`, or one address.
+#[derive(Clone, Copy, Debug)]
+pub struct Network(pub ipnet::IpNet);
+
+parsed!(Network, "a range of addresses", network);
+
+fn network(text: &str) -> Result<Network, Refusal> {
+    text.parse::<ipnet::IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from))
+        .map(Network)
+        .map_err(|_| Some("write a CIDR: `10.0.0.0/8`, `fd00::/8`".into()))
+}
+
+parsed!(Url, "the URL of a service", url);
+
+fn url(text: &str) -> Result<Url, Refusal> {
+    let no = |help: &str| Err(Some(help.to_owned()));
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return no("write `http://host:port` or `https://host`");
+    };
+    let tls = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
+        _ => return no("the scheme is `http` or `https`"),
+    };
+    if text.contains(['?', '#']) {
+        return no("leave `?` and `#` out: a call has `query`");
+    }
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    if authority.contains('@') {
+        return no("leave the user out: send credentials by `headers`");
+    }
+    let Ok(parsed) = authority.parse::<http::uri::Authority>() else {
+        return no("write `http://host:port`");
+    };
+    let port = match authority.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => match port.parse::<u16>() {
+            Ok(port) if port > 0 => port,
+            _ => return no("the port is a number from 1 to 65535"),
+        },
+        _ if tls => 443,
+        _ => 80,
+    };
+    if !is_path(path) {
+        return no("in the path, percent-encode what is no letter, digit or one of `-._~`");
+    }
+    if parsed.host().is_empty() {
+        return no("write `http://host:port`");
+    }
+    Ok(Url {
+        tls,
+        host: parsed.host().to_ascii_lowercase(),
+        port,
+        path: path.trim_end_matches('/').to_owned(),
+    })
+}
+
+/// Whether this is a path by RFC 3986 without segments that go up.
+fn is_path(path: &str) -> bool {
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        let fine = match byte {
+            b'%' => {
+                let hex = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit());
+                hex(bytes.next()) && hex(bytes.next())
+            }
+            _ => byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte),
+        };
+        if !fine {
+            return false;
+        }
+    }
+    !path.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+/// A host as requests name it, without its port, in lower case.
+#[derive(Clone, Debug)]
+pub struct Host(pub String);
+
+parsed!(Host, "a host name", host);
+
+fn host(text: &str) -> Result<Host, Refusal> {
+    let fine = |authority: &http::uri::Authority| {
+        !text.contains('@') && !authority.host().is_empty() && !text.contains('*')
+    };
+    text.parse::<http::uri::Authority>()
+        .ok()
+        .filter(fine)
+        .map(|authority| Host(authority.host().to_ascii_lowercase()))
+        .ok_or_else(|| Some("write a name such as `shop.example.com`".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_carry_their_unit() {
+        #[track_caller]
+        fn check(text: &str, nanoseconds: u64) {
+            assert_eq!(duration(text), Ok(Duration::from_nanos(nanoseconds)));
+        }
+        check("200ms", 200_000_000);
+        check("1.5s", 1_500_000_000);
+        check("0.25ms", 250_000);
+        check("5m", 300_000_000_000);
+        check("1h", 3_600_000_000_000);
+        check("8760h", 8760 * 3_600_000_000_000);
+        check("1.000000001s", 1_000_000_001);
+        check("0.1234567891s", 123_456_789);
+        #[track_caller]
+        fn refused(text: &str, help: &str) {
+            assert_eq!(duration(text), Err(Some(help.to_owned())), "{text}");
+        }
+        refused("200", "write `200ms`");
+        refused("2", "write `2s`");
+        refused("1.5", "write `1.5s`");
+        refused("200 ms", "write `200ms`");
+        refused("5min", "write `5m`");
+        refused("10sec", "write `10s`");
+        refused("1S", "write `1s`");
+        refused("1d", "write it in hours: `24h` is a day");
+        refused("50us", "the smallest unit is `ms`: write `0.5ms`");
+        refused("0s", "a duration is above zero");
+        refused("0.0000000001s", "a duration is above zero");
+        refused("8761h", "the longest duration is `8760h`");
+        refused("99999999999999999h", "the longest duration is `8760h`");
+        refused("1x", "the units are `ms`, `s`, `m` and `h`");
+        for text in [
+            "", "-5ms", ".5s", "1.s", "1e3ms", "ms", "1h30m", "soon", "007s",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(duration("99999999999999999999999999h").is_err());
+    }
+
+    #[test]
+    fn sizes_carry_their_unit() {
+        let check = |text: &str, bytes: u64| assert_eq!(size(text).map(|s| s.0), Ok(bytes));
+        check("1B", 1);
+        check("64KiB", 65_536);
+        check("1.5MiB", 1_572_864);
+        check("2GiB", 2 << 30);
+        #[track_caller]
+        fn refused(text: &str, help: &str) {
+            assert_eq!(size(text).err().flatten().as_deref(), Some(help), "{text}");
+        }
+        refused("65536", "write `64KiB`");
+        refused("1048576", "write `1MiB`");
+        refused("1000", "write `1000B`");
+        refused("64KB", "write `64KiB`");
+        refused("64k", "write `64KiB`");
+        refused("1 MiB", "write `1MiB`");
+        refused("0B", "a size is above zero");
+        refused("1TiB", "the units are `B`, `KiB`, `MiB` and `GiB`");
+        refused("2048GiB", "the largest size is `1024GiB`");
+        refused("big", "write a number and its unit: `64KiB`, `1MiB`");
+    }
+
+    #[test]
+    fn shares_and_ranges() {
+        assert_eq!(percentage("100%"), Ok(Percentage(10_000)));
+        assert_eq!(percentage("0%"), Ok(Percentage(0)));
+        assert_eq!(percentage("12.5%"), Ok(Percentage(1_250)));
+        assert_eq!(percentage("0.5"), Err(Some("write `50%`".into())));
+        assert_eq!(percentage("50"), Err(Some("write `50%`".into())));
+        assert!(percentage("101%").is_err());
+        assert!(percentage("-1%").is_err());
+        let range = duration_range("25ms..1s").unwrap();
+        assert_eq!(range.from, Duration::from_millis(25));
+        assert_eq!(range.to, Duration::from_secs(1));
+        assert_eq!(
+            duration_range("1s..25ms"),
+            Err(Some("write `25ms..1s`".into()))
+        );
+        assert!(duration_range("25ms").is_err());
+        assert!(duration_range("25..250").is_err());
+        assert!(duration_range("..").is_err());
+    }
+
+    #[test]
+    fn urls_of_services() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<(bool, &str, u16, &str)>) {
+            let found = url(text).ok();
+            let found = found
+                .as_ref()
+                .map(|u| (u.tls, u.host.as_str(), u.port, u.path.as_str()));
+            assert_eq!(found, expected, "{text}");
+        }
+        check("http://a:81/b/", Some((false, "a", 81, "/b")));
+        check("https://A.example", Some((true, "a.example", 443, "")));
+        check("http://[::1]:80", Some((false, "[::1]", 80, "")));
+        check("http://[::1]", Some((false, "[::1]", 80, "")));
+        check("http://a/%2Fx", Some((false, "a", 80, "/%2Fx")));
+        for text in [
+            "a:80",
+            "ftp://a",
+            "http://",
+            "http://u:p@a",
+            "http://a?b",
+            "http://a#b",
+            "http://a/ b",
+            "http://a:0",
+            "http://a:x",
+            "http://a:99999",
+            "http://a/../b",
+            "http://a/%2",
+            "http:///x",
+            "http://a b",
+            "http://:80",
+        ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert!(address("127.0.0.1:80").is_ok() && address("[::1]:80").is_ok());
+        let help = |text: &str| address(text).err().flatten().unwrap();
+        assert!(help(":8080").contains("0.0.0.0:8080"));
+        assert!(help("localhost:80").contains("127.0.0.1:80"));
+        assert!(help("8080").contains("127.0.0.1:8080"));
+        assert!(network("10.0.0.0/8").is_ok() && network("::1").is_ok());
+        assert!(network("10.0.0.0/99").is_err());
+        assert_eq!(host("Shop.Example.com:80").unwrap().0, "shop.example.com");
+        assert!(host("a/b").is_err() && host("*.a").is_err() && host("").is_err());
+    }
+}

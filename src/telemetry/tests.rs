@@ -1,0 +1,234 @@
+//! Lines and series as they come out, for requests that never reached a route. Those of whole runs
+//! are in `tests/`, where there is a configuration to run.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+
+use super::log::{Form, Level, Log};
+use super::metrics::{Meters, ReloadResult};
+use super::{Finished, Telemetry};
+use crate::engine::code::Code;
+use crate::plan::{Table, settings};
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn finished(status: u16, path: &str) -> Finished {
+    Finished {
+        request_id: "r-1".into(),
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        method: Some(Method::GET),
+        path: path.into(),
+        client: IpAddr::from([127, 0, 0, 1]),
+        generation: 3,
+        route: None,
+        status,
+        elapsed: Duration::from_micros(41_207),
+        failure: Some(Code::NoRoute),
+        record: None,
+    }
+}
+
+fn meters(telemetry: &Telemetry) -> Meters {
+    telemetry.meters(&Table {
+        server: settings::Server::default(),
+        admin: settings::Admin::default(),
+        services: Vec::new(),
+        routes: Vec::new(),
+        matcher: Default::default(),
+        files: Vec::new(),
+        watched: Vec::new(),
+    })
+}
+
+#[test]
+fn a_request_is_one_json_object_on_a_line() {
+    let sink = Sink::default();
+    let log = Log::to(sink.clone(), Form::Json);
+    log.access(finished(404, "/nowhere"));
+    log.access(finished(404, "/\"quoted\"\n"));
+    log.flush(Duration::from_secs(5));
+    let text = sink.text();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    for (field, expected) in [
+        ("request_id", "\"r-1\""),
+        ("trace_id", "\"4bf92f3577b34da6a3ce929d0e0e4736\""),
+        ("method", "\"GET\""),
+        ("path", "\"/nowhere\""),
+        ("route", "null"),
+        ("status", "404"),
+        ("dur_ms", "41.207"),
+        ("generation", "3"),
+        ("degraded", "null"),
+        ("code", "\"no_route\""),
+        ("calls", "[]"),
+        ("client", "\"127.0.0.1\""),
+    ] {
+        assert_eq!(line[field].to_string(), expected, "{field}");
+    }
+    assert!(line["ts"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn a_person_reads_a_request_on_one_line() {
+    let sink = Sink::default();
+    let log = Log::to(sink.clone(), Form::Text);
+    log.access(finished(404, "/a\u{1b}[2J"));
+    log.flush(Duration::from_secs(5));
+    let text = sink.text();
+    let (_, rest) = text.split_once(' ').unwrap();
+    assert_eq!(rest, "404 GET /a\u{fffd}[2J - 41 ms  no_route\n");
+}
+
+#[test]
+fn an_event_has_its_fields_and_a_person_its_details() {
+    let fields = || {
+        [
+            ("generation", 7.into()),
+            ("diagnostics", Value::Array(vec![])),
+        ]
+    };
+    let (json, text) = (Sink::default(), Sink::default());
+    for (sink, form) in [(&json, Form::Json), (&text, Form::Text)] {
+        let log = Log::to(sink.clone(), form);
+        log.event_with_details(Level::Warn, "refused", fields(), "one\ntwo\n".into());
+        log.flush(Duration::from_secs(5));
+    }
+    let line: Value = serde_json::from_str(&json.text()).unwrap();
+    assert_eq!(line["level"], "warn");
+    assert_eq!(line["message"], "refused");
+    assert_eq!(line["generation"], 7);
+    assert_eq!(line["diagnostics"], Value::Array(vec![]));
+    let text = text.text();
+    let (_, rest) = text.split_once(' ').unwrap();
+    assert_eq!(rest, "WARN refused  generation 7\none\ntwo\n");
+}
+
+/// A sink that says when it is asked to write, and writes when it is told to.
+struct Stuck {
+    asked: Sender<()>,
+    go: Receiver<()>,
+}
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.asked.send(());
+        let _ = self.go.recv();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_is_stuck_costs_lines_and_nothing_else() {
+    let (asked, is_asked) = channel();
+    let (go, gone) = channel();
+    let log = Log::to(Stuck { asked, go: gone }, Form::Json);
+    log.event(Level::Info, "first", []);
+    is_asked.recv().unwrap();
+    // The writer is stuck with the first line: the queue takes so many, and no more.
+    for _ in 0..super::log::QUEUE + 5 {
+        log.event(Level::Info, "more", []);
+    }
+    assert_eq!(log.lost(), 5);
+    let telemetry = Telemetry::new(log.clone());
+    assert!(
+        telemetry
+            .render()
+            .contains("anabranch_log_lines_lost_total 5"),
+        "{}",
+        telemetry.render()
+    );
+    drop(go);
+    log.flush(Duration::from_secs(5));
+}
+
+#[test]
+fn what_matches_no_route_is_counted_under_a_dash() {
+    let telemetry = Telemetry::new(Log::silent());
+    let meters = meters(&telemetry);
+    for status in [404, 404, 400, 431, 500, 501, 502, 503, 504, 505] {
+        telemetry.finished(&meters, finished(status, "/nowhere"));
+    }
+    telemetry.metrics().upkeep();
+    let text = telemetry.render();
+    for line in [
+        "anabranch_requests_total{route=\"-\",status=\"404\"} 2",
+        // More statuses than are kept at hand.
+        "anabranch_requests_total{route=\"-\",status=\"505\"} 1",
+        "anabranch_request_duration_seconds_bucket{route=\"-\",le=\"0.05\"} 10",
+        "anabranch_request_duration_seconds_bucket{route=\"-\",le=\"0.025\"} 0",
+        "anabranch_request_duration_seconds_count{route=\"-\"} 10",
+        "# TYPE anabranch_request_duration_seconds histogram",
+        "# TYPE anabranch_requests_total counter",
+        "anabranch_cancelled_total{cause=\"client_gone\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+}
+
+#[test]
+fn a_client_that_left_is_counted() {
+    let telemetry = Telemetry::new(Log::silent());
+    let meters = meters(&telemetry);
+    let gone = Finished {
+        failure: Some(Code::ClientGone),
+        ..finished(499, "/")
+    };
+    telemetry.finished(&meters, gone);
+    let text = telemetry.render();
+    let line = "anabranch_cancelled_total{cause=\"client_gone\"} 1";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn the_last_reload_shows() {
+    let telemetry = Telemetry::new(Log::silent());
+    let metrics = telemetry.metrics();
+    let when = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    metrics.in_force(4, when);
+    for (result, successful) in [
+        (ReloadResult::Accepted, 1),
+        (ReloadResult::Refused, 0),
+        (ReloadResult::Unchanged, 1),
+        (ReloadResult::Refused, 0),
+    ] {
+        metrics.reloaded(result);
+        let text = telemetry.render();
+        let line = format!("anabranch_config_last_reload_successful {successful}");
+        assert!(text.contains(&line), "{text}");
+    }
+    let text = telemetry.render();
+    for line in [
+        "anabranch_config_generation 4",
+        "anabranch_config_last_reload_success_timestamp_seconds 1700000000",
+        "anabranch_config_reloads_total{result=\"refused\"} 2",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+}
