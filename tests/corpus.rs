@@ -295,8 +295,11 @@ fn faults(case: &Case, outcome: &Outcome) -> Vec<String> {
         }
     }
     let is_json = body.starts_with(['{', '[']) && !case.is_exact;
-    let expected = if is_json { compact(body) } else { body.clone() };
-    if !fits(&expected, &outcome.body) {
+    let (expected, got) = match is_json {
+        true => (compact(body), compact(&outcome.body)),
+        false => (body.clone(), outcome.body.clone()),
+    };
+    if !fits(&expected, &got) {
         faults.push(format!("the body was to be\n{expected}"));
     }
     if let Some(calls) = &case.calls {
