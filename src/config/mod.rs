@@ -25,6 +25,8 @@ mod units;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
 use crate::config::document::{Admin, Documents, Route, Server, Service, Shared, Spanned};
@@ -33,7 +35,6 @@ use crate::config::fill::Sources;
 use crate::config::gateway::Gateway;
 use crate::config::keys::Object;
 use crate::config::node::{Entry, Kind, Node};
-pub use crate::config::paths::Unreadable;
 use crate::config::paths::{Finder, Found};
 use crate::diagnostic::{Diagnostic, FileId, Files, Span, arrange, did_you_mean};
 
@@ -42,6 +43,16 @@ pub struct Reading {
     pub files: Files,
     pub documents: Documents,
     pub findings: Vec<Diagnostic>,
+    /// Of all values, with what `${…}` was filled with: comments, spaces and places are not in it.
+    pub fingerprint: u64,
+}
+
+/// A path that could not be read at all: nothing can be said about the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub path: PathBuf,
+    /// One sentence in lower case, the path in it.
+    pub message: String,
 }
 
 /// Reads the files and folders at `paths` as one configuration. `variable` gives what `${NAME}`
@@ -68,6 +79,7 @@ pub fn read(
 struct Joined {
     files: Files,
     findings: Vec<Diagnostic>,
+    fingerprint: DefaultHasher,
     watched: Vec<PathBuf>,
     complete: bool,
     routes: Vec<Route>,
@@ -85,6 +97,7 @@ impl Joined {
         Joined {
             files: Files::default(),
             findings: Vec::new(),
+            fingerprint: DefaultHasher::new(),
             watched,
             complete: true,
             routes: Vec::new(),
@@ -126,7 +139,10 @@ impl Joined {
             self.findings.extend(document.findings);
             self.watched.extend(document.named);
             match document.node {
-                Some(node) => self.read_document(&node, folder),
+                Some(node) => {
+                    node.fingerprint(&mut self.fingerprint);
+                    self.read_document(&node, folder);
+                }
                 None => self.complete = false,
             }
         }
@@ -235,6 +251,7 @@ impl Joined {
             files: self.files,
             documents,
             findings,
+            fingerprint: self.fingerprint.finish(),
         }
     }
 }

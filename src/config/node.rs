@@ -1,5 +1,7 @@
 //! A YAML document as a tree whose every part knows where it stands.
 
+use std::hash::{Hash, Hasher};
+
 use crate::diagnostic::Span;
 
 /// A value and where it stands. The span of a quoted scalar includes its quotes.
@@ -146,6 +148,28 @@ impl Node {
             file: self.span.file,
             start,
             end: text.origin.of(end).max(start),
+        }
+    }
+
+    /// Adds everything but its place to a hash.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher) {
+        std::mem::discriminant(&self.kind).hash(hasher);
+        match &self.kind {
+            Kind::Null | Kind::Broken => {}
+            Kind::Boolean(value) => value.hash(hasher),
+            Kind::Number(digits) => digits.hash(hasher),
+            Kind::Text(text) => (&text.source, &text.fills).hash(hasher),
+            Kind::Sequence(items) => {
+                items.len().hash(hasher);
+                items.iter().for_each(|item| item.fingerprint(hasher));
+            }
+            Kind::Mapping(entries) => {
+                entries.len().hash(hasher);
+                for entry in entries {
+                    entry.key.hash(hasher);
+                    entry.value.fingerprint(hasher);
+                }
+            }
         }
     }
 

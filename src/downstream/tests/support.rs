@@ -303,7 +303,7 @@ pub fn get() -> Call {
         service: ServiceId(0),
         role: Role::Normal,
         method: Method::GET,
-        path: Text::parse("/me", &[], Place::PathSegment).unwrap(),
+        path: Text::parse("/me", &[], Place::Path).unwrap(),
         query: Vec::new(),
         headers: Vec::new(),
         forward_headers: Vec::new(),

@@ -473,7 +473,7 @@ fn resolve_service(
         None => (call.name.value.as_str(), call.name.span),
     };
     let found = surroundings.services.named(name);
-    if found.is_none() {
+    if found.is_none() && !surroundings.services.are_incomplete {
         let known: Vec<&str> = surroundings.services.names().collect();
         let help = match nearest(name, known.iter().copied()) {
             Some(near) if call.service.is_some() => format!("did you mean `{near}`?"),
@@ -700,7 +700,8 @@ fn compile_retry(
         connect: true,
         reset: true,
         timeout: true,
-        statuses: vec![502, 503, 504],
+        // 429 only where its `retry-after` fits, which `policy::retry` sees to.
+        statuses: vec![429, 502, 503, 504],
         backoff: (Duration::from_millis(25), Duration::from_millis(250)),
     };
     let Some(written) = own.or(inherited) else {

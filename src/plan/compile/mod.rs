@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::config::document::{self, Documents};
 use crate::diagnostic::{Diagnostic, Files, Severity};
 use crate::plan::matcher::Matcher;
-use crate::plan::{Table, settings};
+use crate::plan::{Route, Table, settings};
 use services::Services;
 
 /// A configuration as far as it could be compiled.
@@ -28,18 +28,18 @@ pub struct Compiled {
     pub table: Option<Table>,
     /// In no order.
     pub diagnostics: Vec<Diagnostic>,
-    /// What rules want to know of each compiled route: by its index in the table.
-    pub reads: Vec<Vec<names::Read>>,
+    /// The routes that could be compiled, with what their paths read, also where there is no table.
+    pub routes: Vec<(Arc<Route>, Vec<names::Read>)>,
+    pub services: Vec<settings::Service>,
 }
 
 /// Compiles all documents of a configuration.
 pub fn compile(documents: &Documents, files: &Files) -> Compiled {
     let mut diagnostics = Vec::new();
     let server = server(&documents.server);
-    let mut services = Services::new(&documents.services, &mut diagnostics);
+    let mut services = Services::new(documents, &mut diagnostics);
     let mut matcher = Matcher::default();
     let mut routes = Vec::with_capacity(documents.routes.len());
-    let mut reads = Vec::with_capacity(documents.routes.len());
     for (index, document) in documents.routes.iter().enumerate() {
         let mut compiled =
             route::compile(index, document, documents, &mut services, &server, files);
@@ -51,8 +51,7 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
             }
         }
         if let Some(route) = compiled.route {
-            routes.push(Arc::new(route));
-            reads.push(compiled.reads);
+            routes.push((Arc::new(route), compiled.reads));
         }
     }
     let has_error = diagnostics
@@ -63,8 +62,8 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
         admin: settings::Admin {
             listen: documents.admin.listen,
         },
-        services: services.compiled,
-        routes,
+        services: services.compiled.clone(),
+        routes: routes.iter().map(|(route, _)| Arc::clone(route)).collect(),
         matcher,
         files: files.files.iter().map(|file| file.name.clone()).collect(),
         watched: documents.watched.clone(),
@@ -72,7 +71,8 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
     Compiled {
         table,
         diagnostics,
-        reads,
+        routes,
+        services: services.compiled,
     }
 }
 

@@ -16,7 +16,6 @@ use crate::plan::compile::services::Services;
 use crate::plan::compile::templates;
 use crate::plan::pattern;
 use crate::plan::settings;
-use crate::plan::timeline::fallback_calls;
 use crate::plan::{Body, Call, CallId, Response, ResponseBody, Role, Route, Status};
 use crate::template::Place;
 
@@ -365,11 +364,4 @@ fn compile_status(node: &Node, names: &mut Names) -> Option<Status> {
             None
         }
     }
-}
-
-/// The calls that a call's chain may ask (for rules).
-pub fn owners(calls: &[Call], called: CallId) -> Vec<CallId> {
-    let asks = |(_, call): &(usize, &Call)| fallback_calls(call).any(|one| one == called);
-    let owners = calls.iter().enumerate().filter(asks);
-    owners.map(|(place, _)| CallId(place)).collect()
 }

@@ -112,6 +112,6 @@ fn private_key(file: &Spanned<NamedFile>, diagnostics: &mut Vec<Diagnostic>) -> 
 
 fn not_pem(file: &Spanned<NamedFile>, what: &str, begins: &str) -> Diagnostic {
     let message = format!("`{}` has no {what} in it", file.value.path.display());
-    Diagnostic::error("R0507", file.span, message)
+    Diagnostic::error("R0506", file.span, message)
         .help(format!("name a PEM file: it begins with `{begins}`"))
 }

@@ -10,6 +10,8 @@ use crate::plan::settings::Service;
 
 pub struct Services<'d> {
     documents: &'d [document::Service],
+    /// Some documents could not be read, so a service that is missing may be in one of them.
+    pub are_incomplete: bool,
     by_name: HashMap<&'d str, ServiceId>,
     pub compiled: Vec<Service>,
     /// The service of each call of the route that is compiled, where its name says it.
@@ -17,10 +19,12 @@ pub struct Services<'d> {
 }
 
 impl<'d> Services<'d> {
-    pub fn new(documents: &'d [document::Service], found: &mut Vec<Diagnostic>) -> Services<'d> {
+    pub fn new(all: &'d document::Documents, found: &mut Vec<Diagnostic>) -> Services<'d> {
+        let documents = all.services.as_slice();
         let names = documents.iter().map(|service| service.name.value.as_str());
         Services {
             documents,
+            are_incomplete: !all.complete,
             by_name: names
                 .enumerate()
                 .map(|(place, name)| (name, ServiceId(place)))
