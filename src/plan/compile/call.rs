@@ -148,7 +148,11 @@ pub fn compile(
     {
         warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
     }
-    check_time(name, timeout.as_ref(), time, names);
+    let most = match role {
+        Role::Detached => time,
+        _ => time.min(call_time(surroundings.timeout)),
+    };
+    check_time(name, timeout.as_ref(), most, names);
     // PUT and DELETE may be repeated, but a fallback call is another request altogether.
     let is_write = write || matches!(method, Method::PUT | Method::DELETE);
     check_chain(call, service, is_write && !has_key, names, surroundings);
