@@ -181,14 +181,12 @@ impl Running {
 
     /// Serves until signals or `POST /drain` have ended it: SIGHUP reloads, the first SIGTERM or
     /// SIGINT begins a drain, the second ends it at once.
-    pub async fn until_signals_end_it(self) -> io::Result<()> {
-        let signals = Signals::new()?;
+    pub async fn until_signals_end_it(self, signals: Signals) {
         let (generations, drain) = (self.generations.clone(), self.drain.clone());
         let log = self.telemetry.log().clone();
         let heard = Task(tokio::spawn(obey(signals, generations, drain.clone(), log)));
         self.ended().await;
         drop(heard);
-        Ok(())
     }
 }
 
@@ -224,8 +222,9 @@ async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain,
     }
 }
 
+/// Hears signals from the moment it is made; before that they end the process.
 #[cfg(unix)]
-struct Signals {
+pub struct Signals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -233,7 +232,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> io::Result<Signals> {
+    pub fn new() -> io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
@@ -252,12 +251,13 @@ impl Signals {
     }
 }
 
+/// Hears the one signal there is.
 #[cfg(not(unix))]
-struct Signals;
+pub struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> io::Result<Signals> {
+    pub fn new() -> io::Result<Signals> {
         Ok(Signals)
     }
 
