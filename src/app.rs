@@ -54,7 +54,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Refused(_) => write!(formatter, "the configuration is refused"),
+            Error::Refused(findings) => {
+                write!(formatter, "the configuration is refused: {}", findings.first())
+            }
             Error::Listen {
                 key,
                 address,
