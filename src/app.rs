@@ -55,7 +55,11 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Refused(findings) => {
-                write!(formatter, "the configuration is refused: {}", findings.first())
+                write!(
+                    formatter,
+                    "the configuration is refused: {}",
+                    findings.first()
+                )
             }
             Error::Listen {
                 key,
@@ -79,7 +83,7 @@ pub struct Running {
     pub admin: SocketAddr,
     tasks: Tasks,
     serving: Task,
-    _background: [Task; 3],
+    _background: [Task; 4],
 }
 
 /// Examines the configuration, takes the addresses, and serves.
@@ -122,6 +126,10 @@ pub async fn start(options: Options) -> Result<Running, Error> {
             Task(tokio::spawn(admin::serve(operators, operator))),
             Task(tokio::spawn(self::watch(generations.clone(), watch))),
             Task(tokio::spawn(keep_up(telemetry.clone()))),
+            Task(tokio::spawn(tell_of_drain(
+                drain.clone(),
+                telemetry.clone(),
+            ))),
         ],
         generations,
         telemetry,
@@ -164,6 +172,11 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
     }
 }
 
+async fn tell_of_drain(drain: Drain, telemetry: Arc<Telemetry>) {
+    drain.reached(Phase::Grace).await;
+    telemetry.log().event(Level::Info, "draining", []);
+}
+
 impl Running {
     /// Waits until a drain has ended: what was under way is answered, or was cut.
     pub async fn ended(mut self) {
@@ -185,8 +198,7 @@ impl Running {
     /// SIGINT begins a drain, the second ends it at once.
     pub async fn until_signals_end_it(self, signals: Signals) {
         let (generations, drain) = (self.generations.clone(), self.drain.clone());
-        let log = self.telemetry.log().clone();
-        let heard = Task(tokio::spawn(obey(signals, generations, drain.clone(), log)));
+        let heard = Task(tokio::spawn(obey(signals, generations, drain)));
         self.ended().await;
         drop(heard);
     }
@@ -207,7 +219,7 @@ enum Signal {
     End,
 }
 
-async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain, log: Log) {
+async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain) {
     loop {
         match signals.next().await {
             Signal::Reload => {
@@ -216,10 +228,7 @@ async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain,
                 tokio::spawn(async move { generations.examine(Trigger::Asked).await });
             }
             Signal::End if drain.is_draining() => drain.end_now(),
-            Signal::End => {
-                log.event(Level::Info, "draining", []);
-                drain.begin();
-            }
+            Signal::End => drain.begin(),
         }
     }
 }
