@@ -693,6 +693,9 @@ const TLS: &[Key] = &[
     ),
 ];
 
+/// The help for keys of the format that are not built.
+const NOT_YET: &str = "remove it: this version does not have it";
+
 // === impl Object ===
 
 impl Object {
@@ -810,6 +813,10 @@ impl Object {
     pub fn instead(self, written: &str) -> Option<&'static str> {
         let pairs: &[(&str, &str)] = match self {
             Object::Call => &[
+                ("batch", NOT_YET),
+                ("cache", NOT_YET),
+                ("coalesce", NOT_YET),
+                ("hedge", NOT_YET),
                 ("body", "write `json`, `form`, `text` or `forward_body`"),
                 ("method", "the method is the key of the path: `get: /path`"),
                 ("path", "the path is the value of its method: `get: /path`"),
@@ -824,13 +831,19 @@ impl Object {
                 ),
             ],
             Object::Response => &[("json", "write `body`"), ("code", "write `status`")],
-            Object::Fallback => &[("default", "write `value`")],
+            Object::Fallback => &[("default", "write `value`"), ("stale", NOT_YET)],
             Object::RouteDocument => &[
                 ("path", "write `route: GET /path`"),
                 ("method", "write `route: GET /path`"),
                 ("steps", "write `calls`"),
             ],
-            Object::Service => &[("address", "write `url`"), ("host", "write `url`")],
+            Object::Service => &[
+                ("address", "write `url`"),
+                ("host", "write `url`"),
+                ("breaker", NOT_YET),
+                ("budget", NOT_YET),
+                ("bulkhead", NOT_YET),
+            ],
             _ => &[],
         };
         pairs

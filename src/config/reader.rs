@@ -42,7 +42,7 @@ pub struct Document {
 pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>) -> Document {
     let mut repaired = text[range.clone()].to_owned();
     let mut faults = Vec::new();
-    let mut removed: Vec<usize> = Vec::new();
+    let mut removed: Vec<Range<usize>> = Vec::new();
     loop {
         let mut builder = Builder::new(file, range.start, &repaired, &removed, sources);
         let Err(stop) = builder.run() else {
@@ -56,18 +56,20 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
         let fault = trap::explain(&trap::Fault {
             text,
             document: range.clone(),
-            at: range.start + at,
+            // Where a value was taken out, a place may fall inside one of its characters.
+            at: text.floor_char_boundary(range.start + at),
             info: &info,
             open: builder.open_since().map(|open| open as usize),
             file,
         });
         let repair = fault.value.filter(|value| {
-            !removed.contains(&value.start) && removed.len() < most_repairs(range.len())
+            let is_new = removed.iter().all(|known| known.start != value.start);
+            is_new && removed.len() < most_repairs(range.len())
         });
         // A second fault on a line that was mended follows from the first.
         let follows = removed
             .iter()
-            .any(|value| fault.line.contains(value) || fault.line.start == *value);
+            .any(|value| fault.line.start <= value.start && value.end <= fault.line.end);
         if !follows {
             faults.push(fault.finding);
         }
@@ -75,11 +77,11 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
             builder.findings.append(&mut faults);
             return builder.abandon();
         };
-        removed.push(value.start);
         take_out(
             &mut repaired,
             value.start - range.start..value.end - range.start,
         );
+        removed.push(value);
     }
 }
 
@@ -107,7 +109,7 @@ struct Builder<'b> {
     base: usize,
     text: &'b str,
     /// Where values were taken out, in the file.
-    removed: &'b [usize],
+    removed: &'b [Range<usize>],
     sources: &'b Sources<'b>,
     places: Places<'b>,
     stack: Vec<Frame>,
@@ -154,7 +156,7 @@ impl<'b> Builder<'b> {
         file: FileId,
         base: usize,
         text: &'b str,
-        removed: &'b [usize],
+        removed: &'b [Range<usize>],
         sources: &'b Sources<'b>,
     ) -> Builder<'b> {
         Builder {
@@ -224,15 +226,17 @@ impl<'b> Builder<'b> {
             Event::DocumentStart(_) => self.second_document(range),
             Event::Alias(anchor) => self.alias(anchor, range)?,
             Event::Scalar(value, style, anchor, tag) => {
-                let span = self.scalar_span(&range, style, anchor != 0 || tag.is_some());
+                let mut span = self.scalar_span(&range, style, anchor != 0 || tag.is_some());
                 let tagged = tag.is_some().then(|| self.refuse_tag(&range));
                 if self.awaits_key() {
                     self.scalar_key(&value, style, span, tagged.is_some());
                 } else {
-                    let kind = match tagged {
-                        Some(()) => Kind::Broken,
-                        None => self.scalar(&value, style, span),
+                    let removed = self.removed_in(span);
+                    let kind = match (tagged, &removed) {
+                        (None, None) => self.scalar(&value, style, span),
+                        _ => Kind::Broken,
                     };
+                    span.end = removed.map_or(span.end, |end| end.max(span.end));
                     self.complete(Node { span, kind }, anchor, 0);
                 }
             }
@@ -265,9 +269,6 @@ impl<'b> Builder<'b> {
     // === scalars ===
 
     fn scalar(&mut self, value: &str, style: ScalarStyle, span: Span) -> Kind {
-        if self.removed.contains(&(span.start as usize)) {
-            return Kind::Broken;
-        }
         if style == ScalarStyle::Plain {
             if self.has_swallowed(span) {
                 return Kind::Broken;
@@ -292,6 +293,15 @@ impl<'b> Builder<'b> {
         self.findings.extend(filled.findings);
         self.named.extend(filled.named);
         filled.text.map_or(Kind::Broken, Kind::Text)
+    }
+
+    /// The end of a value that was taken out here.
+    fn removed_in(&self, span: Span) -> Option<u32> {
+        let range = span.start as usize..=span.end as usize;
+        self.removed
+            .iter()
+            .find(|value| range.contains(&value.start))
+            .map(|value| value.end as u32)
     }
 
     fn raw(&self, span: Span) -> &'b str {
@@ -526,10 +536,18 @@ impl<'b> Builder<'b> {
         let raw = &self.text[start..range.end.max(start)];
         let length = match style {
             ScalarStyle::Plain if raw.starts_with([',', '}', ']', ':', '\n', '\r']) => 0,
+            // The parser counts white space and a comment after the quote as well.
+            ScalarStyle::SingleQuoted => closed(raw, '\''),
+            ScalarStyle::DoubleQuoted => closed(raw, '"'),
             _ => raw.trim_end().len(),
         };
         self.span(start, start + length)
     }
+}
+
+/// The length of the quoted scalar at the start of `raw`.
+fn closed(raw: &str, mark: char) -> usize {
+    scalar::quoted_length(raw, mark).unwrap_or(raw.len())
 }
 
 /// How many nodes there are in `node`.

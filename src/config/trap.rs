@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::config::scalar::quoted_length;
 use crate::diagnostic::{Diagnostic, FileId, Span};
 
 /// More of a line is not looked at, lest a file of one line is looked through again and again.
@@ -82,7 +83,7 @@ fn value_of(line: &str) -> Option<usize> {
     let rest = &line[at..];
     match key_length(rest) {
         Some(length) => {
-            let value = rest[length..].trim_start();
+            let value = rest[length..].trim_start_matches([' ', '\t']);
             (!value.is_empty() && !value.starts_with('#')).then(|| line.len() - value.len())
         }
         None => (in_list && !rest.trim_end().is_empty()).then_some(at),
@@ -97,11 +98,11 @@ fn key_length(text: &str) -> Option<usize> {
         '{' | '[' | '#' | '&' | '*' | '!' | '%' | '@' | '`' => return None,
         _ => 0,
     };
-    let colon = after
-        + text[after..].char_indices().find_map(|(at, character)| {
-            let rest = &text[after + at + 1..];
-            (character == ':' && (rest.is_empty() || rest.starts_with([' ', '\t']))).then_some(at)
-        })?;
+    let (colon, _) = text[after..].match_indices(':').find(|(at, _)| {
+        let rest = &text[after + at + 1..];
+        rest.is_empty() || rest.starts_with([' ', '\t'])
+    })?;
+    let colon = after + colon;
     let key = &text[..colon];
     (after == 0 && !key.contains(" #") || key[after..].trim().is_empty()).then_some(colon + 1)
 }
@@ -198,22 +199,6 @@ fn in_quotes(fault: &Fault<'_>, span: Span, written: &str, mark: char) -> Diagno
         );
     }
     at_parser(fault)
-}
-
-/// The length of the quoted text at the start of `written`, if its quote is closed.
-fn quoted_length(written: &str, mark: char) -> Option<usize> {
-    let bytes = written.as_bytes();
-    let mut at = 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if mark == '"' => at += 1,
-            b'\'' if mark == '\'' && bytes.get(at + 1) == Some(&b'\'') => at += 1,
-            byte if byte == mark as u8 => return Some(at + 1),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 /// `{ a: $.x[0] }`: the value in which the parser stopped.

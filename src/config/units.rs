@@ -81,13 +81,13 @@ macro_rules! parsed {
 // === plain kinds ===
 
 impl Leaf for bool {
-    const WHAT: &'static str = "`true` or `false`";
+    const WHAT: &'static str = "a boolean";
 
     fn help(written: &str) -> Option<String> {
         match written.to_ascii_lowercase().as_str() {
             "yes" | "on" | "y" | "true" | "1" => Some("write `true`".to_owned()),
             "no" | "off" | "n" | "false" | "0" => Some("write `false`".to_owned()),
-            _ => None,
+            _ => Some("write `true` or `false`".to_owned()),
         }
     }
 }

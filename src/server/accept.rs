@@ -39,6 +39,7 @@ pub async fn serve<F: Fetch + 'static>(server: Arc<Server<F>>, listener: TcpList
         () = proceed(&server) => {}
     }
     connections.shutdown().await;
+    server.detached.abort();
 }
 
 /// Takes connections for ever.

@@ -8,14 +8,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::downstream::tasks::Tasks;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, Fetch};
 use crate::engine::record::{CallRecord, Outcome};
 use crate::telemetry::metrics::Meters;
 
 /// So many are sent at the same time, and so many wait for it.
-const AT_ONCE: u16 = 64;
-const WAITING: u16 = 1024;
+const AT_ONCE: usize = 64;
+const WAITING: usize = 1024;
 
 /// What a detached call has without a timeout of its own.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,32 +24,28 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The queue. What finds no room is dropped and counted.
 #[derive(Clone)]
 pub struct Queue {
-    room: Arc<Semaphore>,
+    tasks: Tasks,
     sending: Arc<Semaphore>,
-    /// All of `room`.
-    total: u32,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Queue::of(AT_ONCE, WAITING)
+        Queue {
+            tasks: Tasks::new(AT_ONCE + WAITING),
+            sending: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 }
 
 impl Queue {
-    fn of(at_once: u16, waiting: u16) -> Queue {
-        let total = u32::from(at_once) + u32::from(waiting);
-        Queue {
-            room: Arc::new(Semaphore::new(total as usize)),
-            sending: Arc::new(Semaphore::new(usize::from(at_once))),
-            total,
-        }
-    }
-
     /// Waits until the queue is empty.
     pub async fn drained(&self) {
-        // The semaphore is never closed.
-        let _ = self.room.acquire_many(self.total).await;
+        self.tasks.finished().await;
+    }
+
+    /// Drops what is queued or being sent.
+    pub fn abort(&self) {
+        self.tasks.abort();
     }
 
     /// The call of `exchange`, to be queued when the answer was written.
@@ -78,19 +75,21 @@ pub struct Job {
 
 impl Job {
     pub fn queue(self) {
-        let (Ok(room), Ok(runtime)) = (
-            self.queue.room.try_acquire_owned(),
-            tokio::runtime::Handle::try_current(),
-        ) else {
-            (self.dropped)();
-            return;
-        };
-        let (sending, send) = (self.queue.sending, self.send);
-        runtime.spawn(async move {
-            let _room = room;
+        let Job {
+            queue,
+            send,
+            dropped,
+        } = self;
+        // Without a runtime the process ends: there is nobody to send anything.
+        let has_runtime = tokio::runtime::Handle::try_current().is_ok();
+        let sending = queue.sending;
+        let work = async move {
             let _permit = sending.acquire_owned().await;
             send.await;
-        });
+        };
+        if !has_runtime || queue.tasks.spawn(work).is_err() {
+            dropped();
+        }
     }
 }
 

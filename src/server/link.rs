@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Context;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::server::guard::refusal::Refusal;
@@ -20,6 +22,8 @@ pub struct Link {
     /// The number of the request that is refused, and why. Nothing comes after it.
     refusal: OnceLock<(u64, Refusal)>,
     answers: Mutex<Answers>,
+    /// Whoever waits at the socket for the last request to end.
+    waiter: AtomicWaker,
 }
 
 /// The answers that are on their way, for connections where the socket cannot tell which one stalls.
@@ -41,6 +45,7 @@ impl Link {
                 last_change: Instant::now(),
                 waiting: HashMap::new(),
             }),
+            waiter: AtomicWaker::new(),
         })
     }
 
@@ -55,6 +60,12 @@ impl Link {
 
     pub fn finished(&self) -> u64 {
         self.finished.load(Ordering::Acquire)
+    }
+
+    /// Whether so many requests have ended; if not, `context` is woken when the next one does.
+    pub fn poll_finished(&self, count: u64, context: &Context<'_>) -> bool {
+        self.waiter.register(context.waker());
+        self.finished() >= count
     }
 
     pub fn refuse(&self, number: u64, refusal: Refusal) {
@@ -138,6 +149,8 @@ impl Drop for Ticket {
         let mut answers = self.link.lock();
         answers.waiting.remove(&self.number);
         answers.last_change = Instant::now();
+        drop(answers);
         self.link.finished.fetch_add(1, Ordering::AcqRel);
+        self.link.waiter.wake();
     }
 }

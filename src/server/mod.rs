@@ -19,6 +19,9 @@ pub mod link;
 pub mod query;
 pub mod report;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

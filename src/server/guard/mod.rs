@@ -242,7 +242,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     }
 
     /// What is waited for while nothing arrives, and from when it counts.
-    fn wait(&self) -> Option<(Wait, Instant)> {
+    fn wait(&self, context: &Context<'_>) -> Option<(Wait, Instant)> {
         let heads = self.framing.heads();
         if !self.framing.is_at_head() {
             return None;
@@ -253,13 +253,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
         if !self.buffer.is_empty() {
             return Some((Wait::Head(heads), Instant::now() + self.timeouts.headers));
         }
-        (self.link.finished() >= heads)
+        self.link
+            .poll_finished(heads, context)
             .then(|| (Wait::Idle(heads), Instant::now() + self.timeouts.idle))
     }
 
     /// Ready when what is waited for took too long.
     fn poll_read_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some((wait, deadline)) = self.wait() else {
+        let Some((wait, deadline)) = self.wait(context) else {
             self.read_clock = None;
             return Poll::Pending;
         };
