@@ -101,6 +101,10 @@ fn moved(folder: &Path, demo: &Demo) -> Folder {
         let name = file.file_name().unwrap().to_str().unwrap();
         copy.write(name, &text);
     }
+    for file in files_below(folder, ".json") {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        copy.write(name, &fs::read_to_string(&file).unwrap());
+    }
     let all = files_below(folder, ".yaml");
     let says = |key: &str| {
         let mut texts = all.iter().map(|file| fs::read_to_string(file).unwrap());

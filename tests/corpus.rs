@@ -4,6 +4,7 @@
 //! blocks, by what stands behind their fence:
 //!
 //! - `yaml`: the route. Services that it does not declare are declared for it, by its calls' names.
+//! - `json file NAME`: a file beside it.
 //! - `json services`: by call, `{ status, headers, json | text, delay, fault, attempts }`, or a list
 //!   of these, one for each time. A call that is made and not named fails the case.
 //! - `http request`: the line, headers, a body.
@@ -90,6 +91,9 @@ fn hold(case: &Case) -> Result<(), String> {
 
 fn compiled(case: &Case) -> Result<Arc<Table>, String> {
     let folder = Folder::new();
+    for (name, text) in &case.files {
+        folder.write(name, text);
+    }
     let route = folder.write("route.yaml", &case.yaml);
     let mut paths = vec![route];
     if !case.yaml.lines().any(|line| line.starts_with("services:")) {
@@ -295,8 +299,11 @@ fn faults(case: &Case, outcome: &Outcome) -> Vec<String> {
         }
     }
     let is_json = body.starts_with(['{', '[']) && !case.is_exact;
-    let expected = if is_json { compact(body) } else { body.clone() };
-    if !fits(&expected, &outcome.body) {
+    let (expected, got) = match is_json {
+        true => (compact(body), compact(&outcome.body)),
+        false => (body.clone(), outcome.body.clone()),
+    };
+    if !fits(&expected, &got) {
         faults.push(format!("the body was to be\n{expected}"));
     }
     if let Some(calls) = &case.calls {

@@ -9,6 +9,8 @@ use super::{Block, blocks};
 pub struct Case {
     pub name: String,
     pub yaml: String,
+    /// Files beside it, by their names.
+    pub files: Vec<(String, String)>,
     /// JSON.
     pub services: String,
     pub request: Message,
@@ -61,10 +63,17 @@ fn parsed(blocks: Vec<Block>) -> HashMap<String, String> {
 }
 
 fn case(name: String, mut blocks: HashMap<String, String>) -> Case {
+    let files = blocks
+        .iter()
+        .filter_map(|(info, text)| Some((info.strip_prefix("json file ")?, text)))
+        .map(|(name, text)| (name.to_owned(), text.clone()))
+        .collect();
+    blocks.retain(|info, _| !info.starts_with("json file "));
     let mut take = |info: &str| blocks.remove(info);
     let missing = |info: &str| panic!("{name}: no block `{info}`");
     let exact = take("http reply exact");
     let case = Case {
+        files,
         yaml: take("yaml").unwrap_or_else(|| missing("yaml")),
         services: take("json services").unwrap_or_else(|| "{}".to_owned()),
         request: message(&take("http request").unwrap_or_else(|| missing("http request"))),
