@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
 use super::{Cli, Exit, output};
@@ -36,18 +36,33 @@ fn page() -> io::Result<Vec<u8>> {
     whole.render_options_section(&mut page)?;
     page.extend_from_slice(b".SH VERBS\n");
     for verb in command.get_subcommands() {
-        let name = verb.get_name();
-        if name == "help" {
-            continue;
+        if verb.get_name() != "help" {
+            page.extend_from_slice(&section(verb)?);
         }
-        page.extend_from_slice(format!(".SH \"{}\"\n", name.to_uppercase()).as_bytes());
-        let man = Man::new(verb.clone());
-        man.render_synopsis_section(&mut page)?;
-        man.render_description_section(&mut page)?;
-        man.render_options_section(&mut page)?;
     }
     page.extend_from_slice(EXITS.as_bytes());
     Ok(page)
+}
+
+/// A verb as a part of a section: what clap writes for it as a page of its own, without headings.
+fn section(verb: &Command) -> io::Result<Vec<u8>> {
+    let mut section = format!(".SS {}\n", verb.get_name()).into_bytes();
+    let man = Man::new(verb.clone());
+    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+    man.render_synopsis_section(&mut parts[0])?;
+    man.render_description_section(&mut parts[1])?;
+    man.render_options_section(&mut parts[2])?;
+    for part in parts {
+        section.extend_from_slice(b".PP\n");
+        let is_text = |line: &&[u8]| {
+            let headings: [&[u8]; 3] = [b".SH ", b".ie ", b".el "];
+            !headings.iter().any(|heading| line.starts_with(heading))
+        };
+        for line in part.split_inclusive(|byte| *byte == b'\n').filter(is_text) {
+            section.extend_from_slice(line);
+        }
+    }
+    Ok(section)
 }
 
 const EXITS: &str = "\

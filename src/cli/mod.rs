@@ -15,7 +15,7 @@ mod output;
 mod plan;
 mod reload;
 mod remote;
-//X mod schema;
+mod schema;
 mod serve;
 mod status;
 mod waterfall;
@@ -74,7 +74,7 @@ enum Verb {
     Call(call::Arguments),
     Demo(demo::Arguments),
     Explain(explain::Arguments),
-    //X Schema(schema::Arguments),
+    Schema(schema::Arguments),
     Health(health::Arguments),
     Status(status::Arguments),
     Reload(reload::Arguments),
@@ -92,7 +92,7 @@ pub fn run() -> Exit {
         Verb::Call(arguments) => call::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
-        //X Verb::Schema(arguments) => schema::run(&arguments),
+        Verb::Schema(arguments) => schema::run(&arguments),
         Verb::Health(arguments) => health::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),

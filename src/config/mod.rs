@@ -35,7 +35,6 @@ use crate::config::fill::Sources;
 use crate::config::gateway::Gateway;
 use crate::config::keys::Object;
 use crate::config::node::{Entry, Kind, Node};
-pub use crate::config::paths::Unreadable;
 use crate::config::paths::{Finder, Found};
 use crate::diagnostic::{Diagnostic, FileId, Files, Span, arrange, did_you_mean};
 
@@ -46,6 +45,14 @@ pub struct Reading {
     pub findings: Vec<Diagnostic>,
     /// Of all values, with what `${…}` was filled with: comments, spaces and places are not in it.
     pub fingerprint: u64,
+}
+
+/// A path that could not be read at all: nothing can be said about the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub path: PathBuf,
+    /// One sentence in lower case, the path in it.
+    pub message: String,
 }
 
 /// Reads the files and folders at `paths` as one configuration. `variable` gives what `${NAME}`

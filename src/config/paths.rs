@@ -4,15 +4,8 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::config::Unreadable;
 use crate::config::text::LARGEST_FILE;
-
-/// A path that could not be read at all: nothing can be said about the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    pub path: PathBuf,
-    /// One sentence in lower case, the path in it.
-    pub message: String,
-}
 
 /// A file as it was found.
 pub struct Found {

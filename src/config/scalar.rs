@@ -53,6 +53,22 @@ pub fn is_number(text: &str) -> bool {
     rest.is_empty()
 }
 
+/// The length of the quoted text at the start of `written`, if its quote is closed.
+pub fn quoted_length(written: &str, mark: char) -> Option<usize> {
+    let bytes = written.as_bytes();
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if mark == '"' => at += 1,
+            b'\'' if mark == '\'' && bytes.get(at + 1) == Some(&b'\'') => at += 1,
+            byte if byte == mark as u8 => return Some(at + 1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
 /// Collects the points of an [`Origin`].
 pub struct Trace {
     points: Vec<(u32, u32)>,

@@ -32,6 +32,8 @@ pub struct Fault {
 pub struct Circumstances {
     /// The connection had carried a request before.
     pub reused: bool,
+    /// Other requests use it at the same time, so that the bytes read may be theirs.
+    pub shared: bool,
     /// A replay is still to be had, and the request can be sent again.
     pub may_replay: bool,
     /// The bytes may be sent again even if some were written.
@@ -150,7 +152,11 @@ pub fn of_head(error: &hyper::Error, unsent: bool, around: Circumstances) -> Fau
 /// The connection ended before a head was complete.
 fn broken(unsent: bool, around: Circumstances) -> Fault {
     if around.moved.read > 0 && !unsent {
-        return Fault::new(Code::Truncated, Known::Unknown);
+        let code = match around.shared {
+            true => Code::Reset,
+            false => Code::Truncated,
+        };
+        return Fault::new(code, Known::Unknown);
     }
     let known = match unsent || around.moved.written == 0 {
         true => Known::NotSent,
@@ -274,6 +280,7 @@ mod tests {
     fn a_break_is_judged_by_the_bytes_that_moved() {
         struct Row {
             reused: bool,
+            shared: bool,
             may_replay: bool,
             repeatable: bool,
             read: u64,
@@ -282,6 +289,7 @@ mod tests {
         fn check(row: Row, expected: (Code, Known)) {
             let around = Circumstances {
                 reused: row.reused,
+                shared: row.shared,
                 may_replay: row.may_replay,
                 repeatable: row.repeatable,
                 moved: Moved {
@@ -294,6 +302,7 @@ mod tests {
         }
         const STALE: Row = Row {
             reused: true,
+            shared: false,
             may_replay: true,
             repeatable: true,
             read: 0,
@@ -347,6 +356,14 @@ mod tests {
                 ..STALE
             },
             (Code::Truncated, Known::Unknown),
+        );
+        check(
+            Row {
+                read: 1,
+                shared: true,
+                ..STALE
+            },
+            (Code::Reset, Known::Unknown),
         );
     }
 

@@ -291,6 +291,7 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
             Err(broken) => {
                 let around = Circumstances {
                     reused: self.lease.is_used(),
+                    shared: self.lease.version() == http::Version::HTTP_2,
                     may_replay: self.may_replay,
                     repeatable: self.exchange.route.calls[self.exchange.call.0].repeatable,
                     moved: counts.since(start),

@@ -66,7 +66,7 @@ fn push_query(
     env: &Env<'_>,
 ) -> Result<(), Failure> {
     let call = &route.calls[id.0];
-    let path = target.len();
+    let mut query = String::new();
     let is_set = |name: &str| call.query.iter().any(|(key, _)| key == name);
     let is_forwarded = |name: &str| match &call.forward_query {
         ForwardQuery::All => !is_set(name),
@@ -74,22 +74,20 @@ fn push_query(
     };
     for (name, value) in &context.accepted.request.query {
         if is_forwarded(name) {
-            separate(target, path);
-            push_pair(target, name, value);
+            push_pair(&mut query, name, value);
         }
     }
     for (name, part) in &call.query {
         each_text(part, env, |text| {
-            separate(target, path);
-            push_pair(target, name, text);
+            push_pair(&mut query, name, text);
             Ok(())
         })?;
     }
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(&query);
+    }
     Ok(())
-}
-
-fn separate(target: &mut String, path: usize) {
-    target.push(if target.len() == path { '?' } else { '&' });
 }
 
 /// Sets `headers` on top: each name replaces what stood under it, an array repeats it.
@@ -133,9 +131,6 @@ fn body(
             let mut out = String::new();
             for (name, part) in fields {
                 each_text(part, env, |text| {
-                    if !out.is_empty() {
-                        out.push('&');
-                    }
                     push_form(&mut out, name, text);
                     Ok(())
                 })?;

@@ -1,9 +1,9 @@
 //! The metrics of `docs/reference.md`, by name.
 //!
-//! Every series is resolved once: those of a route, a call or a service when its generation is made,
-//! those that also depend on what came of a request (a status, a reason) the first time it comes.
-//! After that an increment is an atomic addition; nothing is formatted for it. Labels come from the
-//! configuration and from closed sets, never from a request.
+//! A series of a route, a call or a service has its place when its generation is made, is resolved the
+//! first time something is counted in it, and is an atomic addition from then on: nothing is
+//! formatted for it, and a thousand routes that nobody asks for are no lines of `/metrics`. Labels
+//! come from the configuration and from closed sets, never from a request.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -122,7 +122,7 @@ impl Metrics {
             services: table
                 .services
                 .iter()
-                .map(|service| ServiceMeters::new(&self.registry, service.name.clone().into()))
+                .map(|service| ServiceMeters::new(&self.registry, shared(&service.name)))
                 .collect(),
         }
     }
@@ -140,10 +140,10 @@ impl Metrics {
             return;
         };
         if record.degraded.is_some() {
-            route.degraded.increment(1);
+            route.degraded();
         }
         for call in &record.calls {
-            route.calls[call.call.0].settled(call);
+            route.calls[call.call.0].settled(call, record.failure.is_none());
         }
         if finished.failure != Some(Code::ClientGone) {
             self.cut_short(record);
@@ -193,21 +193,21 @@ fn ended_by_the_routes_clock(record: &Record) -> bool {
 }
 
 fn route_meters(registry: &Registry, table: &Table, route: &Route) -> RouteMeters {
-    let name = SharedString::from(route.name.clone());
+    let name = shared(&route.name);
     let calls = route
         .calls
         .iter()
         .map(|call| {
-            let service = table.services[call.service.0].name.clone();
-            CallMeters::new(
-                registry,
-                name.clone(),
-                call.name.clone().into(),
-                service.into(),
-            )
+            let service = shared(&table.services[call.service.0].name);
+            CallMeters::new(registry, name.clone(), shared(&call.name), service)
         })
         .collect();
     RouteMeters::new(registry, name, calls)
+}
+
+/// A label's value that is copied for free.
+fn shared(text: &str) -> SharedString {
+    SharedString::from(Arc::<str>::from(text))
 }
 
 /// The counters of one table: routes, calls and services by their indices.
@@ -230,7 +230,7 @@ impl Observe for Meters {
 impl Meters {
     /// Counts a call that is in no record of a run, because it was made after the answer.
     pub fn detached(&self, route: usize, record: &CallRecord) {
-        self.routes[route].calls[record.call.0].settled(record);
+        self.routes[route].calls[record.call.0].settled(record, true);
     }
 
     /// Counts a detached call that found no room in its queue and was never sent.
@@ -243,18 +243,17 @@ struct RouteMeters {
     registry: Registry,
     route: SharedString,
     by_status: Family<u16>,
-    duration: Histogram,
-    degraded: Counter,
+    duration: OnceLock<Histogram>,
+    degraded: OnceLock<Counter>,
     calls: Vec<CallMeters>,
 }
 
 impl RouteMeters {
     fn new(registry: &Registry, route: SharedString, calls: Vec<CallMeters>) -> RouteMeters {
-        let labels = vec![Label::new("route", route.clone())];
         RouteMeters {
             by_status: Family::new(STATUSES_AT_HAND),
-            duration: registry.histogram(REQUEST_DURATION, labels.clone()),
-            degraded: registry.counter(DEGRADED, labels),
+            duration: OnceLock::new(),
+            degraded: OnceLock::new(),
             registry: registry.clone(),
             route,
             calls,
@@ -262,7 +261,11 @@ impl RouteMeters {
     }
 
     fn answered(&self, status: u16, elapsed: Duration) {
-        self.duration.record(elapsed.as_secs_f64());
+        let duration = self.duration.get_or_init(|| {
+            let labels = vec![Label::new("route", self.route.clone())];
+            self.registry.histogram(REQUEST_DURATION, labels)
+        });
+        duration.record(elapsed.as_secs_f64());
         self.by_status.increment(status, 1, || {
             let labels = vec![
                 Label::new("route", self.route.clone()),
@@ -270,6 +273,14 @@ impl RouteMeters {
             ];
             self.registry.counter(REQUESTS, labels)
         });
+    }
+
+    fn degraded(&self) {
+        let degraded = self.degraded.get_or_init(|| {
+            let labels = vec![Label::new("route", self.route.clone())];
+            self.registry.counter(DEGRADED, labels)
+        });
+        degraded.increment(1);
     }
 }
 
@@ -279,7 +290,7 @@ struct CallMeters {
     call: SharedString,
     service: SharedString,
     by_outcome: Family<(Outcome, Option<Code>)>,
-    duration: Histogram,
+    duration: OnceLock<Histogram>,
 }
 
 impl CallMeters {
@@ -289,13 +300,9 @@ impl CallMeters {
         call: SharedString,
         service: SharedString,
     ) -> CallMeters {
-        let labels = vec![
-            Label::new("route", route.clone()),
-            Label::new("call", call.clone()),
-        ];
         CallMeters {
             by_outcome: Family::new(OUTCOMES_AT_HAND),
-            duration: registry.histogram(CALL_DURATION, labels),
+            duration: OnceLock::new(),
             registry: registry.clone(),
             route,
             call,
@@ -303,25 +310,34 @@ impl CallMeters {
         }
     }
 
-    /// Counts a settled call: once, or, of a `for_each`, once for each element.
-    fn settled(&self, record: &CallRecord) {
+    /// Counts a settled call: once, or, of a `for_each`, once for each element. Of a run that failed
+    /// only those elements are known that failed; the others may have been cut short.
+    fn settled(&self, record: &CallRecord, is_whole: bool) {
         if record.attempts > 0 {
-            self.duration.record(record.elapsed.as_secs_f64());
+            self.took(record.elapsed);
         }
-        let (good, bad) = match record.items {
-            Some((items, failed)) if items > 0 => (items.saturating_sub(failed), failed),
+        let (items, failed) = match record.items {
+            Some((items, failed)) if items > 0 && (is_whole || failed > 0) => (items, failed),
             _ => return self.count(record.outcome, record.code, 1),
         };
-        if good > 0 {
+        let good = items.saturating_sub(failed);
+        if is_whole && good > 0 {
             self.count(Outcome::Live, None, good as u64);
         }
-        if bad > 0 {
-            let outcome = match record.outcome {
-                Outcome::Live => Outcome::Failed,
-                other => other,
-            };
-            self.count(outcome, record.code, bad as u64);
+        if failed > 0 {
+            self.count(record.outcome, record.code, failed as u64);
         }
+    }
+
+    fn took(&self, elapsed: Duration) {
+        let duration = self.duration.get_or_init(|| {
+            let labels = vec![
+                Label::new("route", self.route.clone()),
+                Label::new("call", self.call.clone()),
+            ];
+            self.registry.histogram(CALL_DURATION, labels)
+        });
+        duration.record(elapsed.as_secs_f64());
     }
 
     fn count(&self, outcome: Outcome, code: Option<Code>, times: u64) {

@@ -275,13 +275,15 @@ async fn idle_connections_are_dropped_without_being_asked_for() {
 
 #[tokio::test]
 async fn a_connection_that_the_service_closed_is_noticed_before_it_is_used() {
+    let (close, may_close) = tokio::sync::watch::channel(false);
     let (closed, mut has_closed) = tokio::sync::watch::channel(false);
     let closed = Arc::new(closed);
     let port = serve(script(move |number, mut peer| {
-        let closed = closed.clone();
+        let (closed, mut may_close) = (closed.clone(), may_close.clone());
         async move {
             peer.request().await.unwrap();
             peer.json(&format!("[{number}]")).await;
+            may_close.wait_for(|close| *close).await.unwrap();
             drop(peer);
             closed.send_replace(true);
         }
@@ -289,9 +291,28 @@ async fn a_connection_that_the_service_closed_is_noticed_before_it_is_used() {
     .await;
     let fixture = over_tcp(port);
     assert_eq!(fixture.outcome(get(), 1000).await, "200 [0] x1");
+    close.send_replace(true);
     has_closed.wait_for(|closed| *closed).await.unwrap();
     assert_eq!(fixture.outcome(post(), 1000).await, "200 [1] x1");
     assert_eq!(fixture.heard.attempts(), ["first", "first"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_takes_no_other_connection_that_lay_idle() {
+    // Both connections of the first two calls die on their second request.
+    let fixture = piped(script(|number, mut peer| async move {
+        let mut answered = 0;
+        while peer.request().await.is_some() {
+            if number < 2 && answered == 1 {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+            peer.json(&format!("[{number}]")).await;
+            answered += 1;
+        }
+    }));
+    tokio::join!(fixture.fetch(get(), 1000), fixture.fetch(get(), 1000));
+    assert_eq!(fixture.outcome(once(get()), 1000).await, "200 [2] x2");
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,7 +148,11 @@ pub fn compile(
     {
         warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
     }
-    check_time(name, timeout.as_ref(), time, names);
+    let most = match role {
+        Role::Detached => time,
+        _ => time.min(call_time(surroundings.timeout)),
+    };
+    check_time(name, timeout.as_ref(), most, names);
     // PUT and DELETE may be repeated, but a fallback call is another request altogether.
     let is_write = write || matches!(method, Method::PUT | Method::DELETE);
     check_chain(call, service, is_write && !has_key, names, surroundings);
@@ -700,7 +704,8 @@ fn compile_retry(
         connect: true,
         reset: true,
         timeout: true,
-        statuses: vec![502, 503, 504],
+        // 429 only where its `retry-after` fits, which `policy::retry` sees to.
+        statuses: vec![429, 502, 503, 504],
         backoff: (Duration::from_millis(25), Duration::from_millis(250)),
     };
     let Some(written) = own.or(inherited) else {

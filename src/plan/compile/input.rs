@@ -79,7 +79,7 @@ fn parameter(
     let is_required = required.as_ref().is_some_and(|required| required.value);
     if let (true, Some(default)) = (is_required, default) {
         let found = Diagnostic::warning(
-            "R0217",
+            "R0207",
             default.span,
             "the default of a required value is never used",
         );
@@ -254,7 +254,7 @@ fn compile_schema(
     names: &mut Names,
 ) -> Option<jsonschema::Validator> {
     let refuse =
-        |message: String, help: &str| Diagnostic::error("R0508", file.span, message).help(help);
+        |message: String, help: &str| Diagnostic::error("R0507", file.span, message).help(help);
     let path = file.value.path.display();
     let schema: serde_json::Value = match serde_json::from_slice(&file.value.bytes) {
         Ok(schema) => schema,

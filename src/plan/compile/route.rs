@@ -96,11 +96,7 @@ pub fn compile<'d>(
     let whole = calls.zip(response).zip(pattern.clone());
     let route = whole.map(|((calls, response), pattern)| {
         let calls = connect(calls, graph, &mut names);
-        let streams_request = calls
-            .iter()
-            .any(|call| call.role == Role::Pass && matches!(call.body, Body::Forward))
-            && names.request_demand.is_none()
-            && input.body.as_ref().is_none_or(|body| body.schema.is_none());
+        let streams_request = streams_request(&calls, &names, &input);
         Route {
             index,
             name: name.value.clone(),
@@ -132,6 +128,20 @@ pub fn compile<'d>(
         reads: names.reads,
         diagnostics: names.diagnostics,
     }
+}
+
+/// Only the passed call sends the client's body on, and nobody has to look at it before.
+fn streams_request(calls: &[Call], names: &Names, input: &crate::plan::Input) -> bool {
+    let mut forwarding = calls
+        .iter()
+        .filter(|call| matches!(call.body, Body::Forward));
+    let body = input.body.as_ref();
+    forwarding
+        .next()
+        .is_some_and(|call| call.role == Role::Pass)
+        && forwarding.next().is_none()
+        && names.request_demand.is_none()
+        && body.is_none_or(|body| body.schema.is_none() && !body.required)
 }
 
 /// In a request duplicate keys are refused everywhere.

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-use crate::config::document::{self, NamedFile, Spanned};
-use crate::diagnostic::Diagnostic;
+use crate::config::document;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::pem;
 use crate::plan::settings::{Endpoint, HttpVersion, Pool, Service, Tls};
 
 /// One service as the downstream side wants it.
@@ -81,37 +79,35 @@ fn compile_tls(tls: &document::Tls, diagnostics: &mut Vec<Diagnostic>) -> Tls {
         key,
         server_name,
     } = tls;
-    let ca = ca.as_ref().and_then(|file| certificates(file, diagnostics));
-    let cert = cert
-        .as_ref()
-        .and_then(|file| certificates(file, diagnostics));
-    let key = key.as_ref().and_then(|file| private_key(file, diagnostics));
+    let mut refuse = |span: Span, fault: String, help: &str| {
+        diagnostics.push(Diagnostic::error("R0506", span, fault).help(help));
+    };
+    if let Some(file) = ca
+        && let Err(fault) = pem::roots(&file.value.bytes)
+    {
+        let help = "name a PEM file: it begins with `-----BEGIN CERTIFICATE-----`";
+        refuse(file.span, fault, help);
+    }
+    let identity = cert.as_ref().zip(key.as_ref());
+    if let Some((cert, key)) = identity
+        && let Err(fault) = pem::identity(&cert.value.bytes, &key.value.bytes)
+    {
+        let help =
+            "`cert` is the certificate chain, the leaf first, `key` the private key of the leaf";
+        refuse(cert.span, fault, help);
+    }
+    if let Some(name) = server_name
+        && let Err(fault) = pem::server_name(&name.value)
+    {
+        refuse(
+            name.span,
+            fault,
+            "write the name that the service's certificate is for",
+        );
+    }
     Tls {
-        ca,
-        identity: cert.zip(key),
+        ca: ca.as_ref().map(|file| file.value.bytes.clone()),
+        identity: identity.map(|(cert, key)| (cert.value.bytes.clone(), key.value.bytes.clone())),
         server_name: server_name.as_ref().map(|name| name.value.clone()),
     }
-}
-
-fn certificates(file: &Spanned<NamedFile>, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<u8>> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&file.value.bytes).collect();
-    if found.is_ok_and(|found| !found.is_empty()) {
-        return Some(file.value.bytes.clone());
-    }
-    diagnostics.push(not_pem(file, "certificate", "-----BEGIN CERTIFICATE-----"));
-    None
-}
-
-fn private_key(file: &Spanned<NamedFile>, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<u8>> {
-    if PrivateKeyDer::from_pem_slice(&file.value.bytes).is_ok() {
-        return Some(file.value.bytes.clone());
-    }
-    diagnostics.push(not_pem(file, "private key", "-----BEGIN PRIVATE KEY-----"));
-    None
-}
-
-fn not_pem(file: &Spanned<NamedFile>, what: &str, begins: &str) -> Diagnostic {
-    let message = format!("`{}` has no {what} in it", file.value.path.display());
-    Diagnostic::error("R0507", file.span, message)
-        .help(format!("name a PEM file: it begins with `{begins}`"))
 }

@@ -50,7 +50,7 @@ pub fn part(node: &Node, names: &mut Names, place: Place) -> Option<Part> {
             Some(Part::List(parts.collect()))
         }
         Kind::Mapping(_) => {
-            let found = Diagnostic::error("R0412", node.span, "an object cannot stand here");
+            let found = Diagnostic::error("R0410", node.span, "an object cannot stand here");
             let help = "write text, a number, a boolean, a path, or a list of these";
             names.diagnostics.push(found.help(help));
             None
@@ -77,7 +77,7 @@ pub fn text(node: &Node, names: &mut Names, place: Place) -> Option<Text> {
             return Text::parse(&letters, &[], place).ok();
         }
         _ => Diagnostic::error(
-            "R0412",
+            "R0410",
             node.span,
             format!("{} cannot stand here", node.what()),
         )
