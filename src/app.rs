@@ -54,7 +54,13 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Refused(_) => write!(formatter, "the configuration is refused"),
+            Error::Refused(findings) => {
+                write!(
+                    formatter,
+                    "the configuration is refused: {}",
+                    findings.first()
+                )
+            }
             Error::Listen {
                 key,
                 address,
@@ -77,7 +83,7 @@ pub struct Running {
     pub admin: SocketAddr,
     tasks: Tasks,
     serving: Task,
-    _background: [Task; 3],
+    _background: [Task; 4],
 }
 
 /// Examines the configuration, takes the addresses, and serves.
@@ -120,6 +126,10 @@ pub async fn start(options: Options) -> Result<Running, Error> {
             Task(tokio::spawn(admin::serve(operators, operator))),
             Task(tokio::spawn(self::watch(generations.clone(), watch))),
             Task(tokio::spawn(keep_up(telemetry.clone()))),
+            Task(tokio::spawn(tell_of_drain(
+                drain.clone(),
+                telemetry.clone(),
+            ))),
         ],
         generations,
         telemetry,
@@ -162,6 +172,11 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
     }
 }
 
+async fn tell_of_drain(drain: Drain, telemetry: Arc<Telemetry>) {
+    drain.reached(Phase::Grace).await;
+    telemetry.log().event(Level::Info, "draining", []);
+}
+
 impl Running {
     /// Waits until a drain has ended: what was under way is answered, or was cut.
     pub async fn ended(mut self) {
@@ -181,14 +196,11 @@ impl Running {
 
     /// Serves until signals or `POST /drain` have ended it: SIGHUP reloads, the first SIGTERM or
     /// SIGINT begins a drain, the second ends it at once.
-    pub async fn until_signals_end_it(self) -> io::Result<()> {
-        let signals = Signals::new()?;
+    pub async fn until_signals_end_it(self, signals: Signals) {
         let (generations, drain) = (self.generations.clone(), self.drain.clone());
-        let log = self.telemetry.log().clone();
-        let heard = Task(tokio::spawn(obey(signals, generations, drain.clone(), log)));
+        let heard = Task(tokio::spawn(obey(signals, generations, drain)));
         self.ended().await;
         drop(heard);
-        Ok(())
     }
 }
 
@@ -207,7 +219,7 @@ enum Signal {
     End,
 }
 
-async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain, log: Log) {
+async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain) {
     loop {
         match signals.next().await {
             Signal::Reload => {
@@ -216,16 +228,14 @@ async fn obey(mut signals: Signals, generations: Arc<Generations>, drain: Drain,
                 tokio::spawn(async move { generations.examine(Trigger::Asked).await });
             }
             Signal::End if drain.is_draining() => drain.end_now(),
-            Signal::End => {
-                log.event(Level::Info, "draining", []);
-                drain.begin();
-            }
+            Signal::End => drain.begin(),
         }
     }
 }
 
+/// Hears signals from the moment it is made; before that they end the process.
 #[cfg(unix)]
-struct Signals {
+pub struct Signals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -233,7 +243,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> io::Result<Signals> {
+    pub fn new() -> io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
@@ -252,12 +262,13 @@ impl Signals {
     }
 }
 
+/// Hears the one signal there is.
 #[cfg(not(unix))]
-struct Signals;
+pub struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> io::Result<Signals> {
+    pub fn new() -> io::Result<Signals> {
         Ok(Signals)
     }
 

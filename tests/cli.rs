@@ -235,7 +235,7 @@ fn every_problem_is_reported_in_every_form() {
     let folder = hello();
     folder.write(
         "routes/bad.yaml",
-        "route: GET /a\ntimout: 1s\ntimeout: 200\n",
+        "route: GET /a\ntimout: 1s\ntimeout: 200\nresponse: { text: hi }\n",
     );
     let ran = folder.run(&["check"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -360,7 +360,10 @@ fn a_request_is_made_without_a_server() {
 #[test]
 fn a_bad_configuration_is_not_served() {
     let folder = hello();
-    folder.write("routes/bad.yaml", "route: GET /a\ntimout: 1s\n");
+    folder.write(
+        "routes/bad.yaml",
+        "route: GET /a\ntimout: 1s\nresponse: { text: hi }\n",
+    );
     let ran = folder.run(&["serve"]);
     assert_eq!((ran.code, ran.out.as_str()), (78, ""));
     assert!(ran.err.contains("routes/bad.yaml:2:1"), "{}", ran.err);
@@ -409,7 +412,10 @@ fn a_running_instance_is_asked_reloaded_and_drained() {
     );
     assert_eq!(get(&serving.listen, "/hello/bob"), "{\"servus\":\"bob\"}");
 
-    folder.write("routes/hello.yaml", "route: GET /a\ntimout: 1s\n");
+    folder.write(
+        "routes/hello.yaml",
+        "route: GET /a\ntimout: 1s\nresponse: { text: hi }\n",
+    );
     let ran = ask("reload");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(

@@ -187,3 +187,82 @@ async fn a_drain_ends_it() {
     let ended = tokio::time::timeout(Duration::from_secs(20), running.ended()).await;
     ended.expect("an end in time");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_mounted_config_map_is_followed_through_its_swaps() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::new();
+    let lay = |number: u32| {
+        let data = folder.0.join(format!("..{number}"));
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("page.yaml"), page(number)).unwrap();
+        let next = folder.0.join("..data_tmp");
+        symlink(format!("..{number}"), &next).unwrap();
+        fs::rename(next, folder.0.join("..data")).unwrap();
+        if number > 1 {
+            fs::remove_dir_all(folder.0.join(format!("..{}", number - 1))).unwrap();
+        }
+    };
+    lay(1);
+    symlink("..data/page.yaml", folder.0.join("page.yaml")).unwrap();
+    let running = folder.serve(Mode::Auto).await;
+    for number in 2..5 {
+        lay(number);
+        until_generation(&running, u64::from(number)).await;
+        let expected = format!("{{\"edition\":{number}}}");
+        assert_eq!(get(running.listen, "/page").await, (200, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_rotated_is_read_again() {
+    let folder = Folder::new();
+    folder.save("secret", "old\n");
+    folder.save(
+        "page.yaml",
+        "route: GET /page\nresponse: { text: \"${file:secret}\" }\n",
+    );
+    let running = folder.serve(Mode::Auto).await;
+    assert_eq!(get(running.listen, "/page").await, (200, "old".into()));
+    folder.save("secret", "new\n");
+    until_generation(&running, 2).await;
+    assert_eq!(get(running.listen, "/page").await, (200, "new".into()));
+}
+
+#[tokio::test]
+async fn a_file_that_is_emptied_first_empties_nothing() {
+    let folder = Folder::new();
+    folder.save("page.yaml", &page(0));
+    let running = folder.serve(Mode::Auto).await;
+    let mut progress = running.generations.progress();
+    fs::write(folder.0.join("page.yaml"), "").unwrap();
+    let refused = anabranch::telemetry::metrics::ReloadResult::Refused;
+    let seen = progress.wait_for(|progress| progress.last == refused);
+    let seen = tokio::time::timeout(Duration::from_secs(20), seen).await;
+    seen.expect("a refusal in time").unwrap();
+    assert_eq!(
+        get(running.listen, "/page").await,
+        (200, "{\"edition\":0}".into())
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_is_changed_is_kept_until_the_next_start() {
+    let folder = Folder::new();
+    folder.save("page.yaml", &page(0));
+    let running = folder.serve(Mode::Auto).await;
+    folder.save(
+        "gateway.yaml",
+        &GATEWAY.replacen("127.0.0.1:0", "127.0.0.1:1", 1),
+    );
+    folder.save("page.yaml", &page(1));
+    until_generation(&running, 2).await;
+    let (status, config) = get(running.admin, "/config").await;
+    assert_eq!(status, 200);
+    assert!(config.contains("\"key\": \"server.listen\""), "{config}");
+    assert!(config.contains("\"written\": \"127.0.0.1:1\""), "{config}");
+    while get(running.listen, "/page").await != (200, "{\"edition\":1}".into()) {
+        tokio::task::yield_now().await;
+    }
+}

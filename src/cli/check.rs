@@ -184,7 +184,7 @@ fn degrades_to(route: &Route) -> String {
             .filter(|call| call.role == Role::Normal && is_meant(call))
             .map(|call| call.name.as_str())
             .collect();
-        names.join(", ")
+        listed(&names)
     };
     if let ResponseBody::Pass(call) = route.response.body {
         return format!("passes {} through", route.calls[call.0].name);
@@ -196,5 +196,14 @@ fn degrades_to(route: &Route) -> String {
         (false, true) => format!("fails if {required} fails"),
         (true, false) => format!("answers without {spared}"),
         (false, false) => format!("answers without {spared}; fails if {required} fails"),
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [before @ .., last] => format!("{} or {last}", before.join(", ")),
     }
 }

@@ -1,5 +1,6 @@
 //! `demo`: the proxy over a shop that runs in the same process.
 
+use std::future::pending;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use super::serve::{self, Watch};
 use super::{DEFAULT_PATH, Exit, output, runtime};
 use crate::app::Options;
 use crate::demo::{self, Ports};
+use crate::server::drain::Phase;
 use crate::telemetry::log::Log;
 
 /// Serve the demo's pages over twelve small services inside the process
@@ -45,8 +47,8 @@ async fn open(arguments: Arguments) -> Exit {
         watch: arguments.watch.mode(),
         log: Log::stdout(),
     };
-    let running = match serve::start(options).await {
-        Ok(running) => running,
+    let (running, signals) = match serve::start(options).await {
+        Ok(started) => started,
         Err(exit) => return exit,
     };
     output::talk(&demo::banner::banner(
@@ -56,20 +58,14 @@ async fn open(arguments: Arguments) -> Exit {
     ));
     // Nobody waits for a demo to drain: the first Ctrl-C ends it.
     let drain = running.drain.clone();
-    let ended = running.until_signals_end_it();
     let hurried = async {
-        drain.reached(crate::server::drain::Phase::Grace).await;
+        drain.reached(Phase::Grace).await;
         drain.end_now();
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     };
     tokio::select! {
-        ended = ended => match ended {
-            Ok(()) => Exit::Fine,
-            Err(error) => {
-                output::complain(&format!("signals cannot be heard: {error}"));
-                Exit::CouldNot
-            }
-        },
-        () = hurried => Exit::Fine,
+        () = running.until_signals_end_it(signals) => {}
+        () = hurried => {}
     }
+    Exit::Fine
 }

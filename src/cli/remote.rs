@@ -68,6 +68,8 @@ async fn exchange(admin: &str, method: Method, path: &str) -> Result<Answer, Str
     let stream = TcpStream::connect((host.trim_matches(['[', ']']), port))
         .await
         .map_err(|error| format!("nobody answers there: {error}"))?;
+    // By its address, because a name could be anybody's: the listener refuses changes under one.
+    let host = stream.peer_addr().map_err(|error| error.to_string())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -75,7 +77,7 @@ async fn exchange(admin: &str, method: Method, path: &str) -> Result<Answer, Str
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::HOST, format!("{host}:{port}"))
+        .header(header::HOST, host.to_string())
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;

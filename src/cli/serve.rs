@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::output::{self, ColourChoice};
 use super::{Exit, paths, runtime};
-use crate::app::{self, Error, Options, Running};
+use crate::app::{self, Error, Options, Running, Signals};
 use crate::reload::Findings;
 use crate::reload::watch::Mode;
 use crate::telemetry::log::{Level, Log};
@@ -57,14 +57,22 @@ pub(super) fn run(arguments: Arguments) -> Exit {
             log: Log::stdout(),
         };
         match start(options).await {
-            Ok(running) => serve(running).await,
+            Ok((running, signals)) => {
+                running.until_signals_end_it(signals).await;
+                Exit::Fine
+            }
             Err(exit) => exit,
         }
     })
 }
 
 /// Starts, and says so, or why not.
-pub(super) async fn start(options: Options) -> Result<Running, Exit> {
+pub(super) async fn start(options: Options) -> Result<(Running, Signals), Exit> {
+    // Whoever reads that we serve may send one at once.
+    let signals = Signals::new().map_err(|error| {
+        output::complain(&format!("signals cannot be heard: {error}"));
+        Exit::CouldNot
+    })?;
     let log = options.log.clone();
     let running = app::start(options).await.map_err(|error| match error {
         Error::Refused(findings) => {
@@ -96,17 +104,7 @@ pub(super) async fn start(options: Options) -> Result<Running, Exit> {
             ("routes", table.routes.len().into()),
         ],
     );
-    Ok(running)
-}
-
-async fn serve(running: Running) -> Exit {
-    match running.until_signals_end_it().await {
-        Ok(()) => Exit::Fine,
-        Err(error) => {
-            output::complain(&format!("signals cannot be heard: {error}"));
-            Exit::CouldNot
-        }
-    }
+    Ok((running, signals))
 }
 
 fn show(findings: &Findings) {

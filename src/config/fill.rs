@@ -115,25 +115,25 @@ impl Filling<'_> {
         };
         let span = self.span(offset, length);
         match self.value(&rest[2..length - 1], span) {
-            Ok(fill) if self.fills.len() < MOST_FILLS => {
+            Some(fill) if self.fills.len() < MOST_FILLS => {
                 let placeholder =
                     char::from_u32(FIRST_PLACEHOLDER as u32 + self.fills.len() as u32)
                         .expect("U+FDD0 to U+FDEF are characters");
                 self.source.push(placeholder);
                 self.fills.push(fill);
             }
-            Ok(_) => self.findings.push(Diagnostic::error(
+            Some(_) => self.findings.push(Diagnostic::error(
                 "R0115",
                 span,
                 format!("more than {MOST_FILLS} `${{…}}` in one value"),
             )),
-            Err(finding) => self.findings.push(finding),
+            None => {}
         }
         length
     }
 
-    /// What stands for `${inner}`.
-    fn value(&mut self, inner: &str, span: Span) -> Result<String, Diagnostic> {
+    /// What stands for `${inner}`; `None` if a finding was made.
+    fn value(&mut self, inner: &str, span: Span) -> Option<String> {
         if let Some(path) = inner.strip_prefix("file:") {
             return self.content(path, span);
         }
@@ -143,51 +143,52 @@ impl Filling<'_> {
             .count();
         let (name, rest) = inner.split_at(length);
         if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(malformed(span));
+            return self.refuse(malformed(span));
         }
         let found = (self.sources.variable)(name);
-        if rest.is_empty() {
-            return found.ok_or_else(|| missing(name, span));
-        }
         // As in a shell, the colon makes an empty variable as good as none.
-        let found = found.filter(|value| !value.is_empty());
-        if let Some(default) = rest.strip_prefix(":-") {
+        let filled = found.clone().filter(|value| !value.is_empty());
+        if rest.is_empty() {
+            found.or_else(|| self.refuse(missing(name, span)))
+        } else if let Some(default) = rest.strip_prefix(":-") {
             if default.contains("${") {
-                return Err(malformed(span).help("a default is plain text, without `${`"));
+                let finding = malformed(span).help("a default is plain text, without `${`");
+                return self.refuse(finding);
             }
-            return Ok(found.unwrap_or_else(|| default.to_owned()));
+            Some(filled.unwrap_or_else(|| default.to_owned()))
+        } else if let Some(message) = rest.strip_prefix(":?") {
+            filled.or_else(|| self.refuse(missing(name, span).label(message)))
+        } else {
+            self.refuse(malformed(span))
         }
-        if let Some(message) = rest.strip_prefix(":?") {
-            return found.ok_or_else(|| {
-                let finding = missing(name, span);
-                match message {
-                    "" => finding,
-                    _ => finding.label(message),
-                }
-            });
-        }
-        Err(malformed(span))
     }
 
-    fn content(&mut self, path: &str, span: Span) -> Result<String, Diagnostic> {
+    fn refuse(&mut self, finding: Diagnostic) -> Option<String> {
+        self.findings.push(finding);
+        None
+    }
+
+    fn content(&mut self, path: &str, span: Span) -> Option<String> {
         if path.is_empty() {
-            return Err(malformed(span));
+            return self.refuse(malformed(span));
         }
         let path = self.sources.folder.join(path);
         self.named.push(path.clone());
-        let bytes = read_small(&path, LARGEST_FILL)
-            .map_err(|reason| Diagnostic::error("R0116", span, reason))?;
-        let mut text = String::from_utf8(bytes).map_err(|_| {
+        let bytes = match read_small(&path, LARGEST_FILL) {
+            Ok(bytes) => bytes,
+            Err(reason) => return self.refuse(Diagnostic::error("R0116", span, reason)),
+        };
+        let Ok(mut text) = String::from_utf8(bytes) else {
             let message = format!("the file `{}` is not UTF-8", path.display());
-            Diagnostic::error("R0116", span, message)
-        })?;
+            return self.refuse(Diagnostic::error("R0116", span, message));
+        };
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {
                 text.pop();
             }
         }
-        Ok(text)
+        Some(text)
     }
 
     fn refuse_placeholder(&mut self, offset: usize, character: char) {

@@ -6,6 +6,11 @@
 //! that the faults after it are found too. What the findings about syntax say is in
 //! [`trap`](crate::config::trap).
 
+mod places;
+mod repairs;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -18,14 +23,13 @@ use crate::config::scalar::{self, Plain};
 use crate::config::trap;
 use crate::diagnostic::{Diagnostic, FileId, Span};
 
+use self::places::Places;
+use self::repairs::Repairs;
+
 /// Lists and mappings may be as deep as this in each other.
 const DEEPEST: usize = 128;
 /// Aliases may add as many nodes as this to a document.
 const MOST_COPIES: usize = 100_000;
-/// A document with more lines at fault than this is not read to its end.
-const MOST_REPAIRS: usize = 50;
-/// Nor is it, when reading it again and again comes to more bytes than this.
-const MOST_READ: usize = 32 << 20;
 /// A document with more faults than this is not read to its end.
 const MOST_FINDINGS: usize = 1000;
 
@@ -40,18 +44,14 @@ pub struct Document {
 
 /// Reads the document at `range` of a file.
 pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>) -> Document {
-    let mut repaired = text[range.clone()].to_owned();
+    let mut repairs = Repairs::new(text, range.clone());
     let mut faults = Vec::new();
-    let mut removed: Vec<Range<usize>> = Vec::new();
     loop {
-        let mut builder = Builder::new(file, range.start, &repaired, &removed, sources);
-        let Err(stop) = builder.run() else {
-            builder.findings.append(&mut faults);
-            return builder.finish();
-        };
-        let Stop::Syntax { at, info } = stop else {
-            builder.findings.append(&mut faults);
-            return builder.abandon();
+        let mut builder = Builder::new(file, &repairs, sources);
+        let (at, info) = match builder.run() {
+            Ok(()) => return builder.finish(faults),
+            Err(Stop::Limit) => return builder.abandon(faults),
+            Err(Stop::Syntax { at, info }) => (at, info),
         };
         let fault = trap::explain(&trap::Fault {
             text,
@@ -59,40 +59,21 @@ pub fn read(text: &str, range: Range<usize>, file: FileId, sources: &Sources<'_>
             // Where a value was taken out, a place may fall inside one of its characters.
             at: text.floor_char_boundary(range.start + at),
             info: &info,
-            open: builder.open_since().map(|open| open as usize),
+            open: builder.open_since(),
             file,
         });
-        let repair = fault.value.filter(|value| {
-            let is_new = removed.iter().all(|known| known.start != value.start);
-            is_new && removed.len() < most_repairs(range.len())
-        });
-        // A second fault on a line that was mended follows from the first.
-        let follows = removed
-            .iter()
-            .any(|value| fault.line.start <= value.start && value.end <= fault.line.end);
-        if !follows {
+        let unfinished = builder.abandon(Vec::new());
+        if !repairs.explain(&fault) {
             faults.push(fault.finding);
         }
-        let Some(value) = repair else {
-            builder.findings.append(&mut faults);
-            return builder.abandon();
-        };
-        take_out(
-            &mut repaired,
-            value.start - range.start..value.end - range.start,
-        );
-        removed.push(value);
+        if !fault.repair.is_some_and(|repair| repairs.make(repair)) {
+            let findings = unfinished.findings.into_iter().chain(faults).collect();
+            return Document {
+                findings,
+                ..unfinished
+            };
+        }
     }
-}
-
-fn most_repairs(length: usize) -> usize {
-    MOST_REPAIRS.min(MOST_READ / length.max(1))
-}
-
-/// Puts `~` in place of a value, and as many spaces as keep every byte after it where it is.
-fn take_out(text: &mut String, value: Range<usize>) {
-    let filler = format!("~{}", " ".repeat(value.len().saturating_sub(1)));
-    text.replace_range(value, &filler);
 }
 
 /// Why a document was not read to its end.
@@ -152,20 +133,14 @@ struct Anchor {
 }
 
 impl<'b> Builder<'b> {
-    fn new(
-        file: FileId,
-        base: usize,
-        text: &'b str,
-        removed: &'b [Range<usize>],
-        sources: &'b Sources<'b>,
-    ) -> Builder<'b> {
+    fn new(file: FileId, repairs: &'b Repairs<'_>, sources: &'b Sources<'b>) -> Builder<'b> {
         Builder {
             file,
-            base,
-            text,
-            removed,
+            base: repairs.range.start,
+            text: &repairs.text,
+            removed: &repairs.removed,
             sources,
-            places: Places::new(text),
+            places: Places::new(&repairs.text),
             stack: Vec::new(),
             root: None,
             anchors: HashMap::new(),
@@ -202,7 +177,8 @@ impl<'b> Builder<'b> {
         }
     }
 
-    fn finish(self) -> Document {
+    fn finish(mut self, faults: Vec<Diagnostic>) -> Document {
+        self.findings.extend(faults);
         Document {
             node: self.root,
             findings: self.findings,
@@ -210,14 +186,15 @@ impl<'b> Builder<'b> {
         }
     }
 
-    fn abandon(mut self) -> Document {
+    fn abandon(mut self, faults: Vec<Diagnostic>) -> Document {
         self.root = None;
-        self.finish()
+        self.finish(faults)
     }
 
     /// Where the outermost list or mapping in brackets begins that is not closed, in the file.
-    fn open_since(&self) -> Option<u32> {
-        self.stack.iter().find(|frame| frame.flow).map(|f| f.start)
+    fn open_since(&self) -> Option<usize> {
+        let open = self.stack.iter().find(|frame| frame.flow);
+        open.map(|frame| frame.start as usize)
     }
 
     fn take(&mut self, event: Event<'_>, range: Range<usize>) -> Result<(), Stop> {
@@ -620,43 +597,3 @@ fn skip_properties(text: &str, start: usize) -> usize {
         at += skipped.max(1);
     }
 }
-
-/// From the parser's counting of characters to bytes.
-struct Places<'p> {
-    text: &'p str,
-    /// The byte of every [`STRIDE`]th character; none where each character is a byte.
-    checkpoints: Vec<u32>,
-}
-
-const STRIDE: usize = 128;
-
-impl<'p> Places<'p> {
-    fn new(text: &'p str) -> Places<'p> {
-        let checkpoints = match text.is_ascii() {
-            true => Vec::new(),
-            false => text
-                .char_indices()
-                .step_by(STRIDE)
-                .map(|(byte, _)| byte as u32)
-                .collect(),
-        };
-        Places { text, checkpoints }
-    }
-
-    fn byte(&self, character: usize) -> usize {
-        if self.checkpoints.is_empty() {
-            return character.min(self.text.len());
-        }
-        let Some(checkpoint) = self.checkpoints.get(character / STRIDE) else {
-            return self.text.len();
-        };
-        let from = *checkpoint as usize;
-        self.text[from..]
-            .char_indices()
-            .nth(character % STRIDE)
-            .map_or(self.text.len(), |(byte, _)| from + byte)
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -25,31 +25,54 @@ pub struct Fault<'f> {
 
 pub struct Explained {
     pub finding: Diagnostic,
-    /// The value on the line at fault, if taking it out is likely to mend the document.
-    pub value: Option<Range<usize>>,
+    /// What is likely to let the rest of the document be read.
+    pub repair: Option<Repair>,
     /// The line at fault.
     pub line: Range<usize>,
 }
 
+pub enum Repair {
+    /// Without the value that stands here.
+    TakeOut(Range<usize>),
+    /// With spaces for tabs.
+    Tabs,
+}
+
 pub fn explain(fault: &Fault<'_>) -> Explained {
     let line = line_at_fault(fault);
+    if let Some(finding) = tab(fault, &line) {
+        return Explained {
+            finding,
+            repair: Some(Repair::Tabs),
+            line,
+        };
+    }
+    if let Some(open) = fault.open.filter(|open| *open < line.start) {
+        return across_lines(fault, open, line);
+    }
     let text = &fault.text[line.clone()];
     let value = value_of(text).map(|start| {
         let length = text[start..].trim_end().len();
         line.start + start..line.start + start + length
     });
-    let crossing = fault.open.is_some_and(|open| open < line.start);
     let finding = match &value {
-        _ if crossing => across_lines(fault),
         Some(value) => in_value(fault, &line, value),
         None => in_line(fault, &line),
     };
-    let value = value.filter(|value| !crossing && is_closed(&fault.text[value.clone()]));
+    let whole = value.filter(|value| is_closed(&fault.text[value.clone()]));
+    let repair = part_in_brackets(fault, &finding).or(whole);
     Explained {
         finding,
-        value,
+        repair: repair.map(Repair::TakeOut),
         line,
     }
+}
+
+/// The place of a finding about one value among others in brackets.
+fn part_in_brackets(fault: &Fault<'_>, finding: &Diagnostic) -> Option<Range<usize>> {
+    let range = finding.span.start as usize..finding.span.end as usize;
+    let is_part = finding.message == NEEDS_QUOTES && !range.is_empty();
+    (is_part && is_closed(&fault.text[range.clone()])).then_some(range)
 }
 
 /// A missing colon is only noticed after its line.
@@ -126,9 +149,6 @@ fn in_value(fault: &Fault<'_>, line: &Range<usize>, value: &Range<usize>) -> Dia
     let written = uncommented(&fault.text[value.clone()]);
     let span = fault.span(value.start, value.start + written.len());
     let first = written.chars().next().unwrap_or(' ');
-    if let Some(finding) = tab(fault, line) {
-        return finding;
-    }
     if written.starts_with("{{") {
         return hole(span, written);
     }
@@ -201,6 +221,9 @@ fn in_quotes(fault: &Fault<'_>, span: Span, written: &str, mark: char) -> Diagno
     at_parser(fault)
 }
 
+const NEEDS_QUOTES: &str =
+    "inside `{ }` and `[ ]` a value with brackets, commas, quotes or `?` needs quotes";
+
 /// `{ a: $.x[0] }`: the value in which the parser stopped.
 fn in_brackets(fault: &Fault<'_>, start: usize, written: &str) -> Diagnostic {
     let stop = fault.at.clamp(start, start + written.len()) - start;
@@ -217,12 +240,7 @@ fn in_brackets(fault: &Fault<'_>, start: usize, written: &str) -> Diagnostic {
         return at_parser(fault).help("check the brackets and commas of this line");
     }
     let span = fault.span(start + from, start + from + part.len());
-    Diagnostic::error(
-        "R0103",
-        span,
-        "inside `{ }` and `[ ]` a value with brackets, commas, quotes or `?` needs quotes",
-    )
-    .help(format!("quote it: `{}`", quote(part)))
+    trap(span, NEEDS_QUOTES, part)
 }
 
 /// The length of the value at the start of `rest`, up to the comma or bracket that ends it.
@@ -249,9 +267,6 @@ fn second_colon(written: &str) -> Option<usize> {
 // === a fault of the line ===
 
 fn in_line(fault: &Fault<'_>, line: &Range<usize>) -> Diagnostic {
-    if let Some(finding) = tab(fault, line) {
-        return finding;
-    }
     let text = &fault.text[line.clone()];
     let indent = text.len() - text.trim_start().len();
     let content = text.trim();
@@ -314,13 +329,70 @@ fn tab(fault: &Fault<'_>, line: &Range<usize>) -> Option<Diagnostic> {
     )
 }
 
-/// Brackets that were opened on a line above.
-fn across_lines(fault: &Fault<'_>) -> Diagnostic {
-    let finding = at_parser(fault).help("check the brackets, commas and quotes since there");
-    match fault.open {
-        Some(open) => finding.also(fault.span(open, open + 1), "this is still open"),
-        None => finding,
+/// Brackets that were opened on a line above, at `open`.
+fn across_lines(fault: &Fault<'_>, open: usize, line: Range<usize>) -> Explained {
+    let text = &fault.text[line.clone()];
+    let content = text.trim();
+    let opening = line_around(fault.text, open);
+    let is_inside =
+        indent(text) > indent(&fault.text[opening.clone()]) || content.starts_with(['}', ']']);
+    if !is_inside {
+        return unclosed(fault, open, opening, line);
     }
+    let finding = in_brackets(fault, line.start + indent(text), content);
+    match part_in_brackets(fault, &finding) {
+        Some(part) => Explained {
+            finding,
+            repair: Some(Repair::TakeOut(part)),
+            line,
+        },
+        None => Explained {
+            finding: finding.also(fault.span(open, open + 1), "this is still open"),
+            repair: None,
+            line,
+        },
+    }
+}
+
+/// The line at fault stands no deeper than the one with the bracket: it does not belong to it.
+fn unclosed(
+    fault: &Fault<'_>,
+    open: usize,
+    opening: Range<usize>,
+    line: Range<usize>,
+) -> Explained {
+    let (bracket, closing) = match fault.text[open..].starts_with('{') {
+        true => ('{', '}'),
+        false => ('[', ']'),
+    };
+    let rest = &fault.text[line.start..fault.document.end];
+    if rest
+        .lines()
+        .any(|later| later.trim_start().starts_with(closing))
+    {
+        let text = &fault.text[line.clone()];
+        let start = line.start + indent(text);
+        let message = format!("inside `{bracket} {closing}` a line stands deeper than the first");
+        return Explained {
+            finding: Diagnostic::error("R0102", fault.span(start, line.end), message)
+                .also(fault.span(open, open + 1), "opened here")
+                .help(format!("indent it, and the line of the `{closing}` too")),
+            repair: None,
+            line,
+        };
+    }
+    let end = open + fault.text[open..line.start].trim_end().len();
+    let span = fault.span(open, open + 1);
+    Explained {
+        finding: Diagnostic::error("R0102", span, format!("this `{bracket}` is not closed"))
+            .help(format!("write `{closing}` after its last entry")),
+        repair: Some(Repair::TakeOut(open..end)),
+        line: opening,
+    }
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
 }
 
 /// What the parser said, at its place.

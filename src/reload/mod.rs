@@ -416,7 +416,7 @@ impl Findings {
     }
 
     /// The first error on one line.
-    fn first(&self) -> String {
+    pub fn first(&self) -> String {
         let first = self
             .diagnostics
             .iter()

@@ -179,8 +179,10 @@ impl Choice {
         nodes.len()
     }
 
-    /// The elements to loop over; `None` where the list is absent.
+    /// The elements to loop over; `None` where the list is absent. An operand that is always an array
+    /// gives way to the next where it is empty.
     pub fn elements<'a>(&'a self, env: &Env<'a>) -> Result<Option<Vec<Value<'a>>>, Failure> {
+        let mut found = None;
         for query in &self.queries {
             if query.is_singular() {
                 if let Some(value) = present(query.first(env)) {
@@ -190,11 +192,14 @@ impl Choice {
             }
             let mut nodes = Vec::new();
             query.nodes(env, &mut nodes);
-            return Ok(Some(nodes));
+            if !nodes.is_empty() {
+                return Ok(Some(nodes));
+            }
+            found = Some(nodes);
         }
         match present(self.literal.as_deref().map(Value::trusted)) {
             Some(value) => self.elements_of(value).map(Some),
-            None => Ok(None),
+            None => Ok(found),
         }
     }
 

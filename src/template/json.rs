@@ -1,11 +1,20 @@
 //! JSON templates: constants and parts of bodies, spliced as bytes.
+//!
+//! Absent means missing or null: [`Json::render`] says so instead of writing `null`, and whoever
+//! holds the value decides what becomes of it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::json::{Kind, Value, write_text};
 use crate::path::{Condition, Env, Frame, Root};
 use crate::template::choice::Choice;
 use crate::template::{Failure, FailureKind, Mark, Text};
+
+/// The largest value that is rendered, in bytes.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
+/// How many elements all loops of one template may go through.
+const MOST_ROUNDS: usize = 1_000_000;
 
 /// A JSON template. What it reads is bound.
 #[derive(Clone, Debug)]
@@ -43,209 +52,270 @@ pub struct Member {
 impl Json {
     /// Appends the value to `out`. `Ok(false)`: absent, nothing was written.
     pub fn render(&self, env: &Env<'_>, out: &mut Vec<u8>) -> Result<bool, Failure> {
+        let mut writer = Writer {
+            start: out.len(),
+            out,
+            rounds: 0,
+        };
+        writer.value(self, env)
+    }
+
+    /// What a failure that needs this value names.
+    fn written(&self, env: &Env<'_>) -> (String, Option<Root>) {
         match self {
-            Json::Constant(bytes) if bytes.as_ref() == b"null" => Ok(false),
-            Json::Constant(bytes) => Ok(append(out, bytes)),
-            Json::Choice(choice) => Ok(choice.render(env, out)),
-            Json::Text(text) => render_text(text, env, out),
-            Json::Object(members) => render_object(members, env, out),
-            Json::Array(items) => {
-                write_list(out, items.iter(), |item, out| item.render_or_null(env, out))
-            }
-            Json::For {
-                variable,
-                source,
-                filter,
-                each,
-            } => render_loop(*variable, source, filter.as_ref(), each, env, out),
+            Json::Choice(choice)
+            | Json::First(choice)
+            | Json::Count(choice)
+            | Json::For { source: choice, .. } => (choice.text().to_owned(), choice.root()),
+            Json::Text(text) => match text.render(env, &mut String::new()) {
+                Err(failure) => (failure.path, failure.root),
+                Ok(()) => ("a text".to_owned(), text.required_roots().first().copied()),
+            },
             Json::If {
                 condition,
                 then,
                 otherwise,
             } => match condition.holds(env) {
-                true => then.render(env, out),
-                false => otherwise.render(env, out),
+                true => then.written(env),
+                false => otherwise.written(env),
             },
-            Json::First(choice) => match choice.first(env) {
-                Some(value) => Ok(append(out, value.bytes())),
-                None => Ok(false),
-            },
-            Json::Count(choice) => Ok(append(out, choice.count(env).to_string().as_bytes())),
-            Json::Merge(items) => render_merge(items, env, out),
+            Json::Constant(_) | Json::Object(_) | Json::Array(_) | Json::Merge(_) => {
+                ("a literal".to_owned(), None)
+            }
         }
     }
+}
 
-    fn render_or_null(&self, env: &Env<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
-        if !self.render(env, out)? {
-            out.extend_from_slice(b"null");
+/// Writes one template, and counts what it costs.
+struct Writer<'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+    rounds: usize,
+}
+
+impl Writer<'_> {
+    /// `false`: absent, nothing was written.
+    fn value(&mut self, json: &Json, env: &Env<'_>) -> Result<bool, Failure> {
+        let is_present = match json {
+            Json::Constant(bytes) => bytes.as_ref() != b"null" && self.append(bytes),
+            Json::Choice(choice) => choice.render(env, self.out),
+            Json::Text(text) => self.text(text, env)?,
+            Json::Object(members) => self.object(members, env)?,
+            Json::Array(items) => self.array(items, env)?,
+            Json::For {
+                variable,
+                source,
+                filter,
+                each,
+            } => self.each(*variable, source, filter.as_ref(), each, env)?,
+            Json::If {
+                condition,
+                then,
+                otherwise,
+            } => {
+                let branch = if condition.holds(env) {
+                    then
+                } else {
+                    otherwise
+                };
+                self.value(branch, env)?
+            }
+            Json::First(choice) => choice
+                .first(env)
+                .is_some_and(|value| self.append(value.bytes())),
+            Json::Count(choice) => self.append(choice.count(env).to_string().as_bytes()),
+            Json::Merge(items) => self.merge(items, env)?,
+        };
+        if self.out.len() - self.start > MOST_BYTES {
+            let message = format!("it is longer than {MOST_BYTES} bytes");
+            return Err(failure(FailureKind::Bad, json.written(env), message));
+        }
+        Ok(is_present)
+    }
+
+    fn value_or_null(&mut self, json: &Json, env: &Env<'_>) -> Result<(), Failure> {
+        if !self.value(json, env)? {
+            self.append(b"null");
         }
         Ok(())
     }
 
-    /// What `key!:` names when this is absent.
-    fn written(&self) -> (String, Option<Root>) {
-        match self {
-            Json::Choice(choice) | Json::First(choice) | Json::For { source: choice, .. } => {
-                let root = choice.queries.first().map(|query| query.root());
-                (choice.text().to_owned(), root)
+    /// Always true, for an arm that has written something.
+    fn append(&mut self, bytes: &[u8]) -> bool {
+        self.out.extend_from_slice(bytes);
+        true
+    }
+
+    /// A text with an absent value in it is absent as a whole.
+    fn text(&mut self, text: &Text, env: &Env<'_>) -> Result<bool, Failure> {
+        let mut rendered = String::new();
+        let is_present = text.render_present(env, &mut rendered)?;
+        if is_present {
+            write_text(self.out, &rendered);
+        }
+        Ok(is_present)
+    }
+
+    fn object(&mut self, members: &[Member], env: &Env<'_>) -> Result<bool, Failure> {
+        self.out.push(b'{');
+        let mut is_first = true;
+        for member in members {
+            let before = self.out.len();
+            if !is_first {
+                self.out.push(b',');
             }
-            Json::Text(text) => ("a text".to_owned(), text.required_roots().first().copied()),
-            _ => ("the value".to_owned(), None),
+            self.append(&member.key);
+            match (self.value(&member.value, env)?, member.mark) {
+                (true, _) => {}
+                (false, Mark::Null) => {
+                    self.append(b"null");
+                }
+                (false, Mark::LeaveOut) => {
+                    self.out.truncate(before);
+                    continue;
+                }
+                (false, Mark::Require) => return Err(required(member, env)),
+            }
+            is_first = false;
         }
+        self.out.push(b'}');
+        Ok(true)
     }
-}
 
-fn append(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
-    out.extend_from_slice(bytes);
-    true
-}
-
-/// A text with an absent value in it is absent as a whole.
-fn render_text(text: &Text, env: &Env<'_>, out: &mut Vec<u8>) -> Result<bool, Failure> {
-    let mut rendered = String::new();
-    match text.render(env, &mut rendered) {
-        Ok(()) => {
-            write_text(out, &rendered);
-            Ok(true)
+    fn array(&mut self, items: &[Json], env: &Env<'_>) -> Result<bool, Failure> {
+        self.out.push(b'[');
+        for (place, item) in items.iter().enumerate() {
+            if place > 0 {
+                self.out.push(b',');
+            }
+            self.value_or_null(item, env)?;
         }
-        Err(failure) if failure.kind == FailureKind::Missing => Ok(false),
-        Err(failure) => Err(failure),
+        self.out.push(b']');
+        Ok(true)
     }
-}
 
-fn render_object(members: &[Member], env: &Env<'_>, out: &mut Vec<u8>) -> Result<bool, Failure> {
-    out.push(b'{');
-    let mut is_first = true;
-    for member in members {
-        let before = out.len();
-        if !is_first {
-            out.push(b',');
-        }
-        out.extend_from_slice(&member.key);
-        let is_present = member.value.render(env, out)?;
-        match (is_present, member.mark) {
-            (true, _) => {}
-            (false, Mark::Null) => out.extend_from_slice(b"null"),
-            (false, Mark::LeaveOut) => {
-                out.truncate(before);
+    fn each(
+        &mut self,
+        variable: Root,
+        source: &Choice,
+        filter: Option<&Condition>,
+        each: &Json,
+        env: &Env<'_>,
+    ) -> Result<bool, Failure> {
+        let Some(elements) = source.elements(env)? else {
+            return Ok(false);
+        };
+        let mut is_first = true;
+        self.out.push(b'[');
+        for (index, value) in elements.into_iter().enumerate() {
+            self.round(source)?;
+            let frame = Frame {
+                variable,
+                index,
+                value,
+                outer: env.frame,
+            };
+            let env = Env {
+                scope: env.scope,
+                frame: Some(&frame),
+            };
+            if filter.is_some_and(|filter| !filter.holds(&env)) {
                 continue;
             }
-            (false, Mark::Require) => return Err(required(member)),
+            if !is_first {
+                self.out.push(b',');
+            }
+            is_first = false;
+            self.value_or_null(each, &env)?;
         }
-        is_first = false;
+        self.out.push(b']');
+        Ok(true)
     }
-    out.push(b'}');
-    Ok(true)
+
+    fn round(&mut self, source: &Choice) -> Result<(), Failure> {
+        self.rounds += 1;
+        if self.rounds <= MOST_ROUNDS {
+            return Ok(());
+        }
+        let written = (source.text().to_owned(), source.root());
+        let message = format!("loops of more than {MOST_ROUNDS} rounds");
+        Err(failure(FailureKind::Bad, written, message))
+    }
+
+    /// Shallow, later wins: a member keeps the place at which its key first appeared.
+    fn merge(&mut self, items: &[Json], env: &Env<'_>) -> Result<bool, Failure> {
+        let mut objects = Vec::with_capacity(items.len());
+        for item in items {
+            let mut bytes = Vec::new();
+            let mut writer = Writer {
+                out: &mut bytes,
+                start: 0,
+                rounds: self.rounds,
+            };
+            let is_present = writer.value(item, env)?;
+            self.rounds = writer.rounds;
+            if !is_present {
+                continue;
+            }
+            if Value::trusted(&bytes).kind() != Kind::Object {
+                let message = "it is no object, and `$merge` needs objects".to_owned();
+                return Err(failure(FailureKind::Missing, item.written(env), message));
+            }
+            objects.push(bytes);
+        }
+        let members = objects
+            .iter()
+            .flat_map(|bytes| Value::trusted(bytes).members());
+        self.members(&merged(members));
+        Ok(true)
+    }
+
+    fn members(&mut self, members: &[(Value<'_>, Value<'_>)]) {
+        self.out.push(b'{');
+        for (place, (key, value)) in members.iter().enumerate() {
+            if place > 0 {
+                self.out.push(b',');
+            }
+            self.append(key.bytes());
+            self.out.push(b':');
+            self.append(value.bytes());
+        }
+        self.out.push(b'}');
+    }
 }
 
-fn required(member: &Member) -> Failure {
-    let (path, root) = member.value.written();
-    let key = member.key.strip_suffix(b":").unwrap_or(&member.key);
-    let key = Value::trusted(key).text().unwrap_or_default();
-    Failure {
-        kind: FailureKind::Missing,
-        path,
-        root,
-        message: format!("it is absent, and `{key}!` needs it"),
-    }
-}
-
-fn render_loop(
-    variable: Root,
-    source: &Choice,
-    filter: Option<&Condition>,
-    each: &Json,
-    env: &Env<'_>,
-    out: &mut Vec<u8>,
-) -> Result<bool, Failure> {
-    let Some(elements) = source.elements(env)? else {
-        return Ok(false);
-    };
-    let mut is_first = true;
-    out.push(b'[');
-    for (index, value) in elements.into_iter().enumerate() {
-        let frame = Frame {
-            variable,
-            index,
-            value,
-            outer: env.frame,
-        };
-        let env = Env {
-            scope: env.scope,
-            frame: Some(&frame),
-        };
-        if filter.is_some_and(|filter| !filter.holds(&env)) {
-            continue;
-        }
-        if !is_first {
-            out.push(b',');
-        }
-        is_first = false;
-        each.render_or_null(&env, out)?;
-    }
-    out.push(b']');
-    Ok(true)
-}
-
-fn write_list<T>(
-    out: &mut Vec<u8>,
-    items: impl Iterator<Item = T>,
-    write: impl Fn(T, &mut Vec<u8>) -> Result<(), Failure>,
-) -> Result<bool, Failure> {
-    out.push(b'[');
-    for (place, item) in items.enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        write(item, out)?;
-    }
-    out.push(b']');
-    Ok(true)
-}
-
-/// Shallow, later wins: a member keeps the place at which its key first appeared.
-fn render_merge(items: &[Json], env: &Env<'_>, out: &mut Vec<u8>) -> Result<bool, Failure> {
-    let mut rendered = Vec::with_capacity(items.len());
-    for item in items {
-        let mut bytes = Vec::new();
-        if !item.render(env, &mut bytes)? {
-            continue;
-        }
-        if Value::trusted(&bytes).kind() != Kind::Object {
-            let (path, root) = item.written();
-            return Err(Failure {
-                kind: FailureKind::Missing,
-                path,
-                root,
-                message: "it is no object, and `$merge` needs objects".to_owned(),
-            });
-        }
-        rendered.push(bytes);
-    }
-    let mut members: Vec<(Value<'_>, Value<'_>)> = Vec::new();
-    let mut places: std::collections::HashMap<Cow<'_, str>, usize> = Default::default();
-    for (key, value) in rendered
-        .iter()
-        .flat_map(|bytes| Value::trusted(bytes).members())
-    {
+/// The members with the last value of each key, at the place of its first.
+fn merged<'v>(
+    members: impl Iterator<Item = (Value<'v>, Value<'v>)>,
+) -> Vec<(Value<'v>, Value<'v>)> {
+    let mut merged: Vec<(Value<'v>, Value<'v>)> = Vec::new();
+    let mut places: HashMap<Cow<'v, str>, usize> = HashMap::new();
+    for (key, value) in members {
         let name = key.text().unwrap_or_default();
         match places.get(&name) {
-            Some(&place) => members[place].1 = value,
+            Some(&place) => merged[place].1 = value,
             None => {
-                places.insert(name, members.len());
-                members.push((key, value));
+                places.insert(name, merged.len());
+                merged.push((key, value));
             }
         }
     }
-    out.push(b'{');
-    for (place, (key, value)) in members.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(key.bytes());
-        out.push(b':');
-        out.extend_from_slice(value.bytes());
+    merged
+}
+
+fn required(member: &Member, env: &Env<'_>) -> Failure {
+    let key = member.key.strip_suffix(b":").unwrap_or(&member.key);
+    let key = Value::trusted(key).text().unwrap_or_default();
+    let message = format!("it is absent, and `{key}!` needs it");
+    failure(FailureKind::Missing, member.value.written(env), message)
+}
+
+fn failure(kind: FailureKind, written: (String, Option<Root>), message: String) -> Failure {
+    let (path, root) = written;
+    Failure {
+        kind,
+        path,
+        root,
+        message,
     }
-    out.push(b'}');
-    Ok(true)
 }

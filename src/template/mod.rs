@@ -21,6 +21,7 @@ pub mod url;
 use crate::path::{Bind, Env, Root};
 use choice::Choice;
 use program::Piece;
+use render::Halt;
 
 /// Names of the context document that are no calls.
 pub const RESERVED: [&str; 9] = [
@@ -83,6 +84,9 @@ impl Text {
         let tags = tags::scan(source)?;
         if place == Place::Path {
             url::check(source, fills, &tags)?;
+        }
+        if place == Place::Header {
+            check_header(source, fills)?;
         }
         let mut pieces = compile::compile(source, fills, &tags)?;
         if place == Place::Path {
@@ -147,6 +151,21 @@ impl Text {
 
     /// Appends the text. On a failure `out` is as long as before.
     pub fn render(&self, env: &Env<'_>, out: &mut String) -> Result<(), Failure> {
+        self.run(env, out).map_err(|halt| match halt {
+            Halt::Absent(failure) | Halt::Failed(failure) => failure,
+        })
+    }
+
+    /// The same where an absent value makes the whole text absent: `Ok(false)`, nothing was written.
+    pub fn render_present(&self, env: &Env<'_>, out: &mut String) -> Result<bool, Failure> {
+        match self.run(env, out) {
+            Ok(()) => Ok(true),
+            Err(Halt::Absent(_)) => Ok(false),
+            Err(Halt::Failed(failure)) => Err(failure),
+        }
+    }
+
+    fn run(&self, env: &Env<'_>, out: &mut String) -> Result<(), Halt> {
         if let Some(constant) = &self.constant {
             out.push_str(constant);
             return Ok(());
@@ -158,6 +177,29 @@ impl Text {
         }
         rendered
     }
+
+    /// Moves every place in it: it was parsed from the part of a text that begins at `offset`.
+    fn shift(&mut self, offset: usize) {
+        let moved = program::each_name(&mut self.pieces, &mut |name| {
+            name.offset += offset;
+            Ok(())
+        });
+        debug_assert!(moved.is_ok(), "moving refuses nothing");
+    }
+}
+
+/// Refuses literal text that no header can hold.
+fn check_header(source: &str, fills: &[String]) -> Result<(), Error> {
+    let is_refused = |character: char| character.is_ascii_control() && character != '\t';
+    for (offset, character) in source.char_indices() {
+        let filled = compile::fill(character.encode_utf8(&mut [0; 4]), fills);
+        if filled.contains(is_refused) {
+            let message = "a line break or another control character in a header";
+            let help = "write the value on one line";
+            return Err(tags::error(offset, character.len_utf8(), message, help));
+        }
+    }
+    Ok(())
 }
 
 /// What a YAML text is by the first two of the four rules.
@@ -181,8 +223,19 @@ pub fn scalar(source: &str, fills: &[String], place: Place) -> Result<Scalar, Er
             help,
         ));
     }
-    let literal = source.strip_prefix('$').filter(|rest| is_path(rest));
-    Text::parse(literal.unwrap_or(source), fills, place).map(Scalar::Text)
+    let Some(literal) = source.strip_prefix('$').filter(|rest| is_path(rest)) else {
+        return Text::parse(source, fills, place).map(Scalar::Text);
+    };
+    match Text::parse(literal, fills, place) {
+        Ok(mut text) => {
+            text.shift(1);
+            Ok(Scalar::Text(text))
+        }
+        Err(fault) => Err(Error {
+            offset: fault.offset + 1,
+            ..fault
+        }),
+    }
 }
 
 fn is_path(source: &str) -> bool {
@@ -209,24 +262,56 @@ pub enum Mark {
     Require,
 }
 
-/// A key of a JSON template: the name it writes, and its mark. A doubled mark or `$` is literal.
+/// A key of a JSON template: the name it writes, and its mark. A doubled mark at the end and a
+/// doubled `$` at the beginning are literal.
 pub fn key(written: &str) -> Result<(String, Mark), Error> {
-    let name = written
-        .strip_prefix('$')
-        .filter(|rest| rest.starts_with('$'));
-    let name = name.unwrap_or(written);
-    let (name, mark) = if name.ends_with("??") || name.ends_with("!!") {
-        (&name[..name.len() - 1], Mark::Null)
-    } else if let Some(name) = name.strip_suffix('?') {
-        (name, Mark::LeaveOut)
-    } else if let Some(name) = name.strip_suffix('!') {
-        (name, Mark::Require)
-    } else {
-        (name, Mark::Null)
-    };
-    if name.is_empty() && mark != Mark::Null {
-        let help = "put a name before the mark; a key that really is `?` or `!` is written twice";
-        return Err(tags::error(0, written.len(), "a mark without a name", help));
+    let refuse = |message: String, help: &str| Err(tags::error(0, written.len(), message, help));
+    if written.contains("{{") {
+        let help = "write the key as it is; a value may hold `{{ }}`";
+        return refuse("`{{` in a key".to_owned(), help);
     }
-    Ok((name.to_owned(), mark))
+    let name = match written.strip_prefix('$') {
+        Some(rest) if rest.starts_with('$') => rest,
+        Some(_) => {
+            let help = format!("a key that really begins with `$` is written `${written}`");
+            return refuse(format!("unknown key `{written}`"), &help);
+        }
+        None => written,
+    };
+    let (name, mark) = match unmarked(name) {
+        (name, Some(mark)) if name.ends_with(['?', '!']) && !name.ends_with(mark) => {
+            match unmarked(&name) {
+                (name, None) => (name, Some(mark)),
+                (_, Some(_)) => {
+                    let help = "keep one; a mark that belongs to the key itself is doubled";
+                    return refuse(format!("two marks on the key `{written}`"), help);
+                }
+            }
+        }
+        unmarked => unmarked,
+    };
+    if name.is_empty() && mark.is_some() {
+        let help = "put a name before the mark; a key that really is `?` or `!` is written twice";
+        return refuse("a mark without a name".to_owned(), help);
+    }
+    let mark = match mark {
+        Some('?') => Mark::LeaveOut,
+        Some(_) => Mark::Require,
+        None => Mark::Null,
+    };
+    Ok((name, mark))
 }
+
+/// Cuts the run of one mark at the end: of each two one is literal, an odd one is the mark.
+fn unmarked(name: &str) -> (String, Option<char>) {
+    let Some(mark) = name.chars().next_back().filter(|last| "?!".contains(*last)) else {
+        return (name.to_owned(), None);
+    };
+    let base = name.trim_end_matches(mark);
+    let run = name.len() - base.len();
+    let literal = mark.to_string().repeat(run / 2);
+    (base.to_owned() + &literal, (run % 2 == 1).then_some(mark))
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! bodies. What a loop reads of its elements is told with the loop's list: `x.sku` inside
 //! `#each a.body.items as |x|` is one more thing that is read of `a.body.items`.
 
-use crate::json::Step;
+use crate::json::{Kind, Step, Value};
 use crate::path::{Bind, Root, Rooted};
 use crate::template::Error;
 
@@ -126,6 +126,19 @@ impl Helper {
             "not" => (Helper::Not, 1, 1, true),
             _ => return None,
         })
+    }
+}
+
+impl Key {
+    /// The part of a value that this key leads to.
+    pub fn of<'v>(&self, value: Value<'v>) -> Option<Value<'v>> {
+        match self {
+            Key::Name(name) => value.get(name),
+            Key::Digits(index, _) if value.kind() == Kind::Array => {
+                value.index(i64::try_from(*index).ok()?)
+            }
+            Key::Digits(_, digits) => value.get(digits),
+        }
     }
 }
 

@@ -1,12 +1,17 @@
 //! Runs a compiled text over byte ranges of bodies.
+//!
+//! An absent value is not a failure until somebody needs it: helpers hand it on, `default` and
+//! conditions take it, and only a hole stops at it ([`Halt::Absent`]).
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use base64::Engine as _;
 
 use crate::json::{Kind, Value, write_text};
 use crate::path::{Env, Root};
-use crate::template::program::{Call, From, Helper, Key, Name, Operand, Piece};
+use crate::template::choice::Choice;
+use crate::template::program::{Call, From, Helper, Name, Operand, Piece};
 use crate::template::{Failure, FailureKind, Place, Text, escape, url};
 
 /// The longest text that is rendered, in bytes.
@@ -14,8 +19,16 @@ const MOST_BYTES: usize = 1024 * 1024;
 /// How many elements all loops of one text may go through.
 const MOST_ROUNDS: usize = 100_000;
 
-/// Appends the text; `out` may hold a part of it after a failure.
-pub(super) fn render(text: &Text, env: &Env<'_>, out: &mut String) -> Result<(), Failure> {
+/// Why a text was not rendered to its end.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// A hole's value is missing or null.
+    Absent(Failure),
+    Failed(Failure),
+}
+
+/// Appends the text; `out` may hold a part of it after a halt.
+pub(super) fn render(text: &Text, env: &Env<'_>, out: &mut String) -> Result<(), Halt> {
     let start = out.len();
     let mut rendering = Rendering {
         env,
@@ -27,21 +40,40 @@ pub(super) fn render(text: &Text, env: &Env<'_>, out: &mut String) -> Result<(),
         rounds: 0,
     };
     if let Some(choice) = &text.choice {
-        let given = choice.first(env).map_or(Given::Absent, Given::Part);
-        return rendering.write(&given, choice.text(), choice.root(), false);
+        let subject = Subject {
+            text: choice.text(),
+            root: choice.root(),
+        };
+        return rendering.write(&given_by(choice, env), subject, false);
     }
     rendering.pieces(&text.pieces)?;
     let slashes = rendering.slashes;
-    let path = &out[start..];
-    if text.place == Place::Path && !url::holds(path, &text.prefix, slashes) {
-        return Err(Failure {
-            kind: FailureKind::Bad,
-            path: text.prefix.to_string(),
+    if text.place == Place::Path && !url::holds(&out[start..], &text.prefix, slashes) {
+        let subject = Subject {
+            text: &text.prefix,
             root: text.required_roots().first().copied(),
-            message: "the values in this path would change where it leads".to_owned(),
-        });
+        };
+        return Err(subject.bad("the values in this path would change where it leads"));
     }
     Ok(())
+}
+
+/// The value of a path that stands where a text is wanted.
+fn given_by<'v>(choice: &'v Choice, env: &Env<'v>) -> Given<'v> {
+    let subject = Subject {
+        text: choice.text(),
+        root: choice.root(),
+    };
+    if choice.queries.iter().all(|query| query.is_singular()) {
+        return choice
+            .first(env)
+            .map_or(Given::Absent(subject), Given::Part);
+    }
+    let mut made = Vec::new();
+    match choice.render(env, &mut made) {
+        true => Given::Made(made),
+        false => Given::Absent(subject),
+    }
 }
 
 struct Rendering<'v, 'o> {
@@ -64,9 +96,36 @@ struct Round<'v> {
     root: Option<Root>,
 }
 
+/// What a failure is about: the words of the operator, and the root they read.
+#[derive(Clone, Copy)]
+struct Subject<'v> {
+    text: &'v str,
+    root: Option<Root>,
+}
+
+impl Subject<'_> {
+    fn failure(self, kind: FailureKind, message: &str) -> Failure {
+        Failure {
+            kind,
+            path: self.text.to_owned(),
+            root: self.root,
+            message: message.to_owned(),
+        }
+    }
+    fn absent(self) -> Halt {
+        Halt::Absent(self.failure(FailureKind::Missing, "it is absent"))
+    }
+    fn missing(self, message: &str) -> Halt {
+        Halt::Failed(self.failure(FailureKind::Missing, message))
+    }
+    fn bad(self, message: &str) -> Halt {
+        Halt::Failed(self.failure(FailureKind::Bad, message))
+    }
+}
+
 /// A value: a part of a body, or JSON that was just made.
 enum Given<'v> {
-    Absent,
+    Absent(Subject<'v>),
     Part(Value<'v>),
     Made(Vec<u8>),
 }
@@ -74,7 +133,7 @@ enum Given<'v> {
 impl Given<'_> {
     fn value(&self) -> Option<Value<'_>> {
         match self {
-            Given::Absent => None,
+            Given::Absent(_) => None,
             Given::Part(value) => Some(*value),
             Given::Made(bytes) => Some(Value::trusted(bytes)),
         }
@@ -89,8 +148,24 @@ impl Given<'_> {
             Kind::Null | Kind::Boolean(false) => false,
             Kind::Boolean(true) | Kind::Object => true,
             Kind::Number => !value.equals(Value::trusted(b"0")),
-            Kind::Text => value.bytes().len() > 2,
+            Kind::Text => value.bytes() != b"\"\"",
             Kind::Array => value.elements().next().is_some(),
+        }
+    }
+
+    /// Text as it is, numbers and booleans as they came.
+    fn text(&self, subject: Subject<'_>) -> Result<Cow<'_, str>, Halt> {
+        let value = match self {
+            Given::Absent(absent) => return Err(absent.absent()),
+            Given::Part(value) => *value,
+            Given::Made(bytes) => Value::trusted(bytes),
+        };
+        match value.kind() {
+            Kind::Text => Ok(value.text().unwrap_or_default()),
+            Kind::Number | Kind::Boolean(_) => Ok(String::from_utf8_lossy(value.bytes())),
+            Kind::Null => Err(subject.absent()),
+            Kind::Array | Kind::Object => Err(subject
+                .missing("it is a list or an object, which only `json`, `join` and `len` take")),
         }
     }
 }
@@ -101,16 +176,20 @@ fn made_text<'v>(text: &str) -> Given<'v> {
     Given::Made(out)
 }
 
+fn made_number<'v>(number: usize) -> Given<'v> {
+    Given::Made(number.to_string().into_bytes())
+}
+
 fn truth<'v>(holds: bool) -> Given<'v> {
     Given::Part(Value::trusted(if holds { b"true" } else { b"false" }))
 }
 
 impl<'v> Rendering<'v, '_> {
-    fn pieces(&mut self, pieces: &'v [Piece]) -> Result<(), Failure> {
+    fn pieces(&mut self, pieces: &'v [Piece]) -> Result<(), Halt> {
         for piece in pieces {
             match piece {
                 Piece::Literal(text) => {
-                    self.slashes += text.bytes().filter(|byte| *byte == b'/').count();
+                    self.count_slashes(text);
                     self.out.push_str(text);
                 }
                 Piece::Hole(operand) => self.hole(operand)?,
@@ -130,8 +209,11 @@ impl<'v> Rendering<'v, '_> {
                 } => self.each(list, body, otherwise)?,
             }
             if self.out.len() - self.start > MOST_BYTES {
-                let message = format!("the text is longer than {MOST_BYTES} bytes");
-                return Err(failure(FailureKind::Bad, "the template", None, message));
+                let whole = Subject {
+                    text: "the text",
+                    root: None,
+                };
+                return Err(whole.bad(&format!("it is longer than {MOST_BYTES} bytes")));
             }
         }
         Ok(())
@@ -142,14 +224,13 @@ impl<'v> Rendering<'v, '_> {
         list: &'v Operand,
         body: &'v [Piece],
         otherwise: &'v [Piece],
-    ) -> Result<(), Failure> {
-        let (path, root) = self.written(list);
+    ) -> Result<(), Halt> {
+        let subject = self.subject(list);
         let elements: Vec<Value<'v>> = match self.operand(list)? {
-            Given::Absent => Vec::new(),
+            Given::Absent(_) => Vec::new(),
             Given::Part(value) if value.kind() == Kind::Array => value.elements().collect(),
             Given::Part(_) | Given::Made(_) => {
-                let message = "`#each` needs a list".to_owned();
-                return Err(failure(FailureKind::Missing, &path, root, message));
+                return Err(subject.missing("it is no list, and `#each` needs one"));
             }
         };
         if elements.is_empty() {
@@ -159,14 +240,13 @@ impl<'v> Rendering<'v, '_> {
         for (index, element) in elements.into_iter().enumerate() {
             self.rounds += 1;
             if self.rounds > MOST_ROUNDS {
-                let message = format!("its loops have more than {MOST_ROUNDS} rounds");
-                return Err(failure(FailureKind::Bad, &path, root, message));
+                return Err(subject.bad(&format!("loops of more than {MOST_ROUNDS} rounds")));
             }
             self.loops.push(Round {
                 element,
                 index,
                 last,
-                root,
+                root: subject.root,
             });
             let rendered = self.pieces(body);
             self.loops.pop();
@@ -175,31 +255,22 @@ impl<'v> Rendering<'v, '_> {
         Ok(())
     }
 
-    fn hole(&mut self, operand: &'v Operand) -> Result<(), Failure> {
-        let (path, root) = self.written(operand);
+    fn hole(&mut self, operand: &'v Operand) -> Result<(), Halt> {
         let given = self.operand(operand)?;
-        let is_rest = matches!(
-            operand,
-            Operand::Name(Name {
-                from: From::Root { rest: true, .. },
-                ..
-            })
-        );
-        self.write(&given, &path, root, is_rest)
+        self.write(&given, self.subject(operand), is_rest(operand))
     }
 
     /// Escapes a value by the place.
     fn write(
         &mut self,
         given: &Given<'_>,
-        path: &str,
-        root: Option<Root>,
+        subject: Subject<'_>,
         is_rest: bool,
-    ) -> Result<(), Failure> {
-        let text = text_of(given, path, root)?;
+    ) -> Result<(), Halt> {
+        let text = given.text(subject)?;
         let written = match self.place {
             Place::Path if is_rest => {
-                self.slashes += text.bytes().filter(|byte| *byte == b'/').count();
+                self.count_slashes(&text);
                 escape::rest(self.out, &text)
             }
             Place::Path => escape::segment(self.out, &text),
@@ -209,170 +280,170 @@ impl<'v> Rendering<'v, '_> {
                 Ok(())
             }
         };
-        written.map_err(|refusal| failure(FailureKind::Bad, path, root, refusal.to_owned()))
+        written.map_err(|refusal| subject.bad(refusal))
     }
 
-    fn operand(&mut self, operand: &'v Operand) -> Result<Given<'v>, Failure> {
+    fn count_slashes(&mut self, text: &str) {
+        if self.place == Place::Path {
+            self.slashes += text.bytes().filter(|byte| *byte == b'/').count();
+        }
+    }
+
+    fn operand(&self, operand: &'v Operand) -> Result<Given<'v>, Halt> {
         let innermost = self.loops.last();
         Ok(match operand {
-            Operand::Name(name) => match self.name(name) {
-                Some(value) if !value.is_null() => Given::Part(value),
-                _ => Given::Absent,
-            },
-            Operand::Literal(bytes) => Given::Part(Value::trusted(bytes)),
-            Operand::Index => {
-                let index = innermost.map_or(0, |round| round.index);
-                Given::Made(index.to_string().into_bytes())
-            }
+            Operand::Name(name) => self.present(self.name(name), operand),
+            Operand::Literal(bytes) => self.present(Some(Value::trusted(bytes)), operand),
+            Operand::Index => made_number(innermost.map_or(0, |round| round.index)),
             Operand::First => truth(innermost.is_some_and(|round| round.index == 0)),
             Operand::Last => truth(innermost.is_some_and(|round| round.index == round.last)),
-            Operand::Call(call) => return self.call(call),
+            Operand::Call(call) => self.call(call)?,
         })
+    }
+
+    fn present(&self, value: Option<Value<'v>>, operand: &'v Operand) -> Given<'v> {
+        match value {
+            Some(value) if !value.is_null() => Given::Part(value),
+            _ => Given::Absent(self.subject(operand)),
+        }
     }
 
     fn name(&self, name: &Name) -> Option<Value<'v>> {
         let start = match name.from {
             From::Root { root, .. } => self.env.value(root)?,
-            From::Loop { out } => {
-                let place = self.loops.len().checked_sub(out + 1)?;
-                self.loops[place].element
-            }
+            From::Loop { out } => self.round(out)?.element,
             From::Context => return None,
         };
-        name.keys.iter().try_fold(start, |value, key| match key {
-            Key::Name(name) => value.get(name),
-            Key::Digits(index, _) if value.kind() == Kind::Array => {
-                value.index(i64::try_from(*index).ok()?)
-            }
-            Key::Digits(_, digits) => value.get(digits),
-        })
+        name.keys.iter().try_fold(start, |value, key| key.of(value))
     }
 
-    fn call(&mut self, call: &'v Call) -> Result<Given<'v>, Failure> {
+    fn round(&self, out: usize) -> Option<&Round<'v>> {
+        self.loops.iter().rev().nth(out)
+    }
+
+    fn call(&self, call: &'v Call) -> Result<Given<'v>, Halt> {
         let mut given = Vec::with_capacity(call.arguments.len());
         for argument in &call.arguments {
             given.push(self.operand(argument)?);
         }
-        let (_, root) = call
-            .arguments
-            .first()
-            .map_or((String::new(), None), |first| self.written(first));
-        let text = |place: usize| text_of(&given[place], &call.text, root);
-        let compared = |holds: fn(std::cmp::Ordering) -> bool| {
-            let (left, right) = (given[0].value(), given[1].value());
-            let order = left
-                .zip(right)
-                .and_then(|(left, right)| left.compare(right));
-            truth(order.is_some_and(holds))
-        };
-        Ok(match call.helper {
+        match call.helper {
             Helper::Default => {
-                let mut given = given.into_iter();
-                let chosen = given.find(|given| given.value().is_some());
-                chosen.unwrap_or(Given::Absent)
-            }
-            Helper::Lower => made_text(&text(0)?.to_lowercase()),
-            Helper::Upper => made_text(&text(0)?.to_uppercase()),
-            Helper::Trim => made_text(text(0)?.trim()),
-            Helper::Base64 => {
-                made_text(&base64::engine::general_purpose::STANDARD.encode(text(0)?.as_bytes()))
+                let chosen = given.iter().position(|given| given.value().is_some());
+                Ok(given.swap_remove(chosen.unwrap_or(0)))
             }
             Helper::Json => {
                 let bytes = given[0].value().unwrap_or(Value::NULL).bytes();
-                made_text(&String::from_utf8_lossy(bytes))
+                Ok(made_text(&String::from_utf8_lossy(bytes)))
+            }
+            Helper::And => Ok(truth(given.iter().all(Given::holds))),
+            Helper::Or => Ok(truth(given.iter().any(Given::holds))),
+            Helper::Not => Ok(truth(!given[0].holds())),
+            Helper::Equal => Ok(truth(equal(&given[0], &given[1]))),
+            Helper::Unequal => Ok(truth(!equal(&given[0], &given[1]))),
+            Helper::Greater => Ok(truth(ordered(&given, Ordering::is_gt))),
+            Helper::GreaterOrEqual => Ok(truth(ordered(&given, Ordering::is_ge))),
+            Helper::Less => Ok(truth(ordered(&given, Ordering::is_lt))),
+            Helper::LessOrEqual => Ok(truth(ordered(&given, Ordering::is_le))),
+            Helper::Lower
+            | Helper::Upper
+            | Helper::Trim
+            | Helper::Base64
+            | Helper::Join
+            | Helper::Len => self.made(call, given),
+        }
+    }
+
+    /// The value of a helper that gives an absent argument on as it is.
+    fn made(&self, call: &'v Call, mut given: Vec<Given<'v>>) -> Result<Given<'v>, Halt> {
+        if let Some(absent) = given.iter().position(|given| given.value().is_none()) {
+            return Ok(given.swap_remove(absent));
+        }
+        let subject = self.subject(&call.arguments[0]);
+        let first = &given[0];
+        Ok(match call.helper {
+            Helper::Lower => made_text(&first.text(subject)?.to_lowercase()),
+            Helper::Upper => made_text(&first.text(subject)?.to_uppercase()),
+            Helper::Trim => made_text(first.text(subject)?.trim()),
+            Helper::Base64 => {
+                let text = first.text(subject)?;
+                made_text(&base64::engine::general_purpose::STANDARD.encode(text.as_bytes()))
             }
             Helper::Join => {
-                let separator = text(1)?;
-                made_text(&join(&given[0], &separator, &call.text, root)?)
+                let separator = given[1].text(self.subject(&call.arguments[1]))?;
+                made_text(&join(first, &separator, subject)?)
             }
-            Helper::Len => {
-                let length = length(&given[0], &call.text, root)?;
-                Given::Made(length.to_string().into_bytes())
-            }
-            Helper::Equal => truth(equal(&given[0], &given[1])),
-            Helper::Unequal => truth(!equal(&given[0], &given[1])),
-            Helper::Greater => compared(std::cmp::Ordering::is_gt),
-            Helper::GreaterOrEqual => compared(std::cmp::Ordering::is_ge),
-            Helper::Less => compared(std::cmp::Ordering::is_lt),
-            Helper::LessOrEqual => compared(std::cmp::Ordering::is_le),
-            Helper::And => truth(given.iter().all(Given::holds)),
-            Helper::Or => truth(given.iter().any(Given::holds)),
-            Helper::Not => truth(!given[0].holds()),
+            _ => made_number(length(first, subject)?),
         })
     }
 
-    /// The words and the root of an operand, for a failure.
-    fn written(&self, operand: &Operand) -> (String, Option<Root>) {
+    /// What a failure of this operand is about.
+    fn subject(&self, operand: &'v Operand) -> Subject<'v> {
         match operand {
-            Operand::Name(name) => {
-                let root = match name.from {
+            Operand::Name(name) => Subject {
+                text: &name.text,
+                root: match name.from {
                     From::Root { root, .. } => Some(root),
-                    From::Loop { out } => {
-                        let place = self.loops.len().checked_sub(out + 1);
-                        place.and_then(|place| self.loops[place].root)
-                    }
+                    From::Loop { out } => self.round(out).and_then(|round| round.root),
                     From::Context => None,
-                };
-                (name.text.to_string(), root)
-            }
-            Operand::Call(call) => {
-                let first = call.arguments.first().map(|first| self.written(first));
-                (call.text.to_string(), first.and_then(|(_, root)| root))
-            }
-            _ => ("a literal".to_owned(), None),
+                },
+            },
+            Operand::Call(call) => Subject {
+                text: &call.text,
+                root: call
+                    .arguments
+                    .iter()
+                    .find_map(|argument| self.subject(argument).root),
+            },
+            _ => Subject {
+                text: "a literal",
+                root: None,
+            },
         }
     }
 }
 
-/// Text as it is, numbers and booleans as they came.
-fn text_of<'g>(
-    given: &'g Given<'_>,
-    path: &str,
-    root: Option<Root>,
-) -> Result<Cow<'g, str>, Failure> {
-    let missing = |message: &str| failure(FailureKind::Missing, path, root, message.to_owned());
-    let Some(value) = given.value() else {
-        return Err(missing("it is absent"));
-    };
-    match value.kind() {
-        Kind::Text => Ok(value.text().unwrap_or_default()),
-        Kind::Number | Kind::Boolean(_) => Ok(String::from_utf8_lossy(value.bytes())),
-        Kind::Null => Err(missing("it is absent")),
-        Kind::Array | Kind::Object => Err(missing(
-            "it is a list or an object, which only `json`, `join` and `len` take",
-        )),
-    }
+/// Whether a hole holds nothing but the parameter of a path's rest.
+fn is_rest(operand: &Operand) -> bool {
+    matches!(
+        operand,
+        Operand::Name(Name {
+            from: From::Root { rest: true, .. },
+            ..
+        })
+    )
 }
 
-fn join(
-    given: &Given<'_>,
-    separator: &str,
-    path: &str,
-    root: Option<Root>,
-) -> Result<String, Failure> {
-    let missing = |message: &str| failure(FailureKind::Missing, path, root, message.to_owned());
-    let list = given.value().ok_or_else(|| missing("it is absent"))?;
-    if list.kind() != Kind::Array {
-        return Err(missing("`join` needs a list"));
-    }
+fn join(given: &Given<'_>, separator: &str, subject: Subject<'_>) -> Result<String, Halt> {
+    let list = given.value().filter(|value| value.kind() == Kind::Array);
+    let Some(list) = list else {
+        return Err(subject.missing("it is no list, and `join` needs one"));
+    };
     let mut out = String::new();
     for (place, element) in list.elements().enumerate() {
         if place > 0 {
             out.push_str(separator);
         }
-        out.push_str(&text_of(&Given::Part(element), path, root)?);
+        match element.kind() {
+            Kind::Null | Kind::Array | Kind::Object => {
+                let message = "an element of it is no text, number or boolean";
+                return Err(subject.missing(message));
+            }
+            _ => out.push_str(&Given::Part(element).text(subject)?),
+        }
+        if out.len() > MOST_BYTES {
+            return Err(subject.bad(&format!("it is longer than {MOST_BYTES} bytes")));
+        }
     }
     Ok(out)
 }
 
-fn length(given: &Given<'_>, path: &str, root: Option<Root>) -> Result<usize, Failure> {
-    let missing = |message: &str| failure(FailureKind::Missing, path, root, message.to_owned());
-    let value = given.value().ok_or_else(|| missing("it is absent"))?;
+fn length(given: &Given<'_>, subject: Subject<'_>) -> Result<usize, Halt> {
+    let value = given.value().unwrap_or(Value::NULL);
     match value.kind() {
         Kind::Array => Ok(value.elements().count()),
         Kind::Object => Ok(value.members().count()),
         Kind::Text => Ok(value.text().unwrap_or_default().chars().count()),
-        _ => Err(missing("`len` needs a text, a list or an object")),
+        _ => Err(subject.missing("`len` needs a text, a list or an object")),
     }
 }
 
@@ -384,11 +455,8 @@ fn equal(left: &Given<'_>, right: &Given<'_>) -> bool {
     }
 }
 
-fn failure(kind: FailureKind, path: &str, root: Option<Root>, message: String) -> Failure {
-    Failure {
-        kind,
-        path: path.to_owned(),
-        root,
-        message,
-    }
+fn ordered(given: &[Given<'_>], holds: fn(Ordering) -> bool) -> bool {
+    let both = given[0].value().zip(given[1].value());
+    both.and_then(|(left, right)| left.compare(right))
+        .is_some_and(holds)
 }

@@ -396,6 +396,12 @@ impl<'s> Lexer<'s> {
             return Err(error(self.at, 1, "`[` is never closed", ""));
         };
         let inner = &self.rest()[1..length];
+        // The parser would try these as lists and objects first, as deep as they go.
+        if let Some(offset) = inner.find(['[', '{', '"', '\'']) {
+            let help = "write the name alone: `a.[odd name]`; a list cannot be written here";
+            let message = "a quote or bracket inside `[ ]`";
+            return Err(error(self.at + 1 + offset, 1, message, help));
+        }
         if !before.is_empty() && !before.ends_with(['.', '/']) {
             let help = format!("write `{before}.{}`", bare_or_bracketed(inner));
             let message = "`[` without a dot before it";
@@ -464,8 +470,7 @@ fn check_word(source: &str, token: Token) -> Result<(), Error> {
         return refuse("`../` and `./` are refused", help);
     }
     if bare.contains('/') {
-        let help = format!("write `{}`", bare.replace('/', "."));
-        return refuse("`/` in a name", help);
+        return refuse("`/` in a name", "write a dot between names".into());
     }
     let number = text
         .trim_start_matches('-')
@@ -477,22 +482,22 @@ fn check_word(source: &str, token: Token) -> Result<(), Error> {
     Ok(())
 }
 
-/// The word without what stands in its brackets.
+/// The word with one `_` for what stands in each pair of brackets.
 fn outside_brackets(text: &str) -> String {
-    let mut depth = 0;
-    text.chars()
-        .filter(|&character| {
-            if character == '[' && depth == 0 {
-                depth = 1;
-                return false;
+    let mut outside = String::with_capacity(text.len());
+    let mut is_inside = false;
+    for character in text.chars() {
+        match character {
+            '[' if !is_inside => {
+                is_inside = true;
+                outside.push('_');
             }
-            if character == ']' {
-                depth = 0;
-                return false;
-            }
-            depth == 0
-        })
-        .collect()
+            ']' => is_inside = false,
+            _ if !is_inside => outside.push(character),
+            _ => {}
+        }
+    }
+    outside
 }
 
 fn is_number(text: &str) -> bool {
@@ -545,7 +550,7 @@ mod tests {
     #[test]
     fn tags_are_found_in_order() {
         use Kind::*;
-        let rows: [(&str, &[Kind]); 14] = [
+        let rows: [(&str, &[Kind]); 15] = [
             ("plain", &[]),
             ("{ one }", &[]),
             ("{{a.b}}", &[Hole]),
@@ -562,6 +567,7 @@ mod tests {
             ("{{ # if a }}{{ / if }}", &[Open, Close]),
             ("{{default a \"}}\"}}{{b}}", &[Hole, Hole]),
             ("{{a.[}} x]}}", &[Hole]),
+            ("{{a.[../ x].b}}", &[Hole]),
             ("{{default a '\\'}}'}}", &[Hole]),
         ];
         for (source, expected) in rows {
@@ -605,6 +611,7 @@ mod tests {
             ("{{}}", 0, "an empty `{{ }}`"),
             ("{{default a \"x}}", 12, "`\"` is never closed"),
             ("{{a.[b}}", 4, "`[` is never closed"),
+            ("{{a.[\"b\"]}}", 5, "a quote or bracket inside `[ ]`"),
             ("{{a[0].b}}", 3, "`[` without a dot before it"),
             ("{{../a}}", 2, "`../` and `./` are refused"),
             ("{{./a}}", 2, "`../` and `./` are refused"),
@@ -633,8 +640,10 @@ mod tests {
         let blocks = "{{#if a}}".repeat(17) + &"{{/if}}".repeat(17);
         let chain = format!("{{{{#if a}}}}{}{{{{/if}}}}", "{{else if a}}".repeat(33));
         let parentheses = format!("{{{{#if {}", "(".repeat(100_000));
+        let lists = format!("{{{{default a {}]}}}}", "[".repeat(60_000));
+        let objects = format!("{{{{default a [{}]}}}}", "{\"a\":".repeat(10_000));
         let length = "x".repeat(MAX_TEXT + 1);
-        for source in [&blocks, &chain, &parentheses, &length] {
+        for source in [&blocks, &chain, &parentheses, &lists, &objects, &length] {
             assert!(scan(source).is_err());
         }
         assert!(scan(&("{{#if a}}".repeat(16) + &"{{/if}}".repeat(16))).is_ok());

@@ -209,7 +209,13 @@ fn other_faults_of_syntax_stand_at_their_line() {
     check("a: - b\n", &["R0102 1:4-7"]);
     check("a: \"\\q\"\n", &["R0102 1:4-8"]);
     check("a:\n- 1\n-2\n", &["R0102 3:1-3"]);
-    check("a: [1, 2\nb: 3\n", &["R0102 2:2-3"]);
+    check("a: [1, 2\nb: 3\n", &["R0102 1:4-5"]);
+    check(
+        "a: {b: [1, 2\nc: 3\nc: 4\n",
+        &["R0102 1:4-5", "R0108 3:1-2"],
+    );
+    check("a: {\n  b: 1,\n", &["R0102 1:4-5"]);
+    check("a: {\nb: 1\n}\n", &["R0102 2:1-5"]);
     check(": x\n", &["R0102 1:1-1"]);
 }
 
@@ -227,7 +233,19 @@ fn a_fault_of_syntax_hides_nothing_after_it() {
     );
     check(
         "a: [\n---\nb: !x 1\n---\nc: @\n",
-        &["R0102 2:1-2", "R0104 3:4-6", "R0103 5:4-5"],
+        &["R0102 1:4-5", "R0104 3:4-6", "R0103 5:4-5"],
+    );
+    check(
+        "a: { b: ${X}, c: 1, c: 2, d: $.x[0] }\n",
+        &["R0103 1:9-13", "R0108 1:21-22", "R0103 1:30-36"],
+    );
+    check(
+        "a: {\n  b: ${X},\n  c: 1,\n  c: 2\n}\n",
+        &["R0103 2:6-10", "R0108 4:3-4"],
+    );
+    check(
+        "a:\n\tb: 1\n\tb: 2\nc: @\n",
+        &["R0103 2:1-2", "R0108 3:2-3", "R0103 4:4-5"],
     );
     let (nodes, _, _) = read_all("a: @x\nb: 1\n---\n a: 1\nb: 2\n");
     assert_eq!(show(nodes[0].as_ref().unwrap()), "{a:BROKEN,b:1}");

@@ -19,8 +19,8 @@ services: { shop: { url: 'http://127.0.0.1:1' } }
 ---
 route: GET /items/{id}
 timeout: 1s
-calls: { item: { service: shop, get: '/items/{{request.path.id}}' } }
-response: { body: { item: $.item.body.at, q: $.request.query.q } }
+calls: { good: { service: shop, get: '/items/{{request.path.id}}' } }
+response: { body: { item: $.good.body.at, q: $.request.query.q } }
 ---
 route: POST /orders
 timeout: 10s
@@ -106,7 +106,7 @@ async fn a_request_goes_through_its_plan() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body, r#"{"item":"/items/a%20b","q":"1 2"}"#);
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("server-timing"), Some("item;dur=0.0"));
+    assert_eq!(answer.header("server-timing"), Some("good;dur=0.0"));
     assert_eq!(answer.header("x-request-id").unwrap().len(), 32);
     assert!(answer.header("date").is_some());
     assert_eq!(world.fetch.calls(), ["/items/a%20b"]);

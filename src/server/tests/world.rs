@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -157,12 +158,14 @@ fn whole(bytes: Bytes) -> ByteStream {
     ByteStream::new(http_body_util::Full::new(bytes).map_err(|never| match never {}))
 }
 
+/// Some bytes, and a moment later an error.
 fn broken() -> ByteStream {
-    let frames: Vec<Result<Frame<Bytes>, StreamError>> = vec![
-        Ok(Frame::data(Bytes::from_static(b"some"))),
-        Err("it broke".into()),
-    ];
-    ByteStream::new(StreamBody::new(futures_util::stream::iter(frames)))
+    let some = futures_util::stream::once(async { Ok(Frame::data(Bytes::from_static(b"some"))) });
+    let error = futures_util::stream::once(async {
+        sleep(Duration::from_millis(10)).await;
+        Err::<Frame<Bytes>, StreamError>("it broke".into())
+    });
+    ByteStream::new(StreamBody::new(some.chain(error)))
 }
 
 fn fed(mut receiver: mpsc::Receiver<Bytes>) -> ByteStream {
