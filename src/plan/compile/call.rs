@@ -71,9 +71,10 @@ pub fn compile(
     names.reading(Reader::Call(id), name.span);
     let target = target.as_ref();
     let method = target.map_or(Method::GET, |target| target.method.value.clone());
-    let looped = for_each
-        .as_ref()
-        .and_then(|node| enter_loop(id, node, names));
+    let looped = for_each.as_ref().and_then(|node| {
+        names.reading(Reader::Call(id), node.span);
+        templates::enter_loop(&node.value, names)
+    });
     let chain = compile_chain(id, fallback.as_ref(), names);
     let (service, path) = match target {
         Some(target) => {
@@ -111,7 +112,7 @@ pub fn compile(
         names.reading(Reader::SuccessWhen(id), node.span);
         templates::condition(&node.value, names)
     });
-    if looped.is_some() {
+    if for_each.is_some() {
         names.leave();
     }
     let is_safe = safe.as_ref().is_some_and(|safe| safe.value);
@@ -350,25 +351,6 @@ fn check_loop_keys(call: &document::Call, names: &mut Names) {
     }
 }
 
-fn enter_loop(
-    id: CallId,
-    node: &Spanned<Node>,
-    names: &mut Names,
-) -> Option<(crate::path::Root, crate::template::choice::Choice)> {
-    names.reading(Reader::Call(id), node.span);
-    let over = templates::loop_over(&node.value, names)?;
-    match names.enter(&over.variable, &over.list, &over.source.queries[0]) {
-        Ok(variable) => Some((variable, over.source)),
-        Err(message) => {
-            let found = Diagnostic::error("R0208", over.variable_span, message);
-            names
-                .diagnostics
-                .push(found.help("give the variable another name"));
-            None
-        }
-    }
-}
-
 /// Whether a condition reads the variable of the call's own loop.
 fn reads_loop(condition: &str, for_each: &Option<Spanned<Node>>) -> bool {
     let text = for_each.as_ref().and_then(|node| node.value.text());
@@ -402,36 +384,21 @@ fn compile_path(node: &Node, names: &mut Names) -> Option<Text> {
         "" => "/",
         path => path,
     };
-    let shift = |error: crate::path::Error| crate::path::Error {
-        offset: error.offset + start,
-        ..error
-    };
-    let parsed =
-        Text::parse(path, &source.fills, Place::Path).map_err(|error| ("R0403", shift(error)));
-    let bound = parsed.and_then(|mut text| {
-        let bound = text.bind(names).map_err(|error| ("R0201", shift(error)));
-        bound.map(|()| text)
-    });
-    match bound {
-        Ok(mut text) => {
-            let rest = names.rest_parameter();
-            let sources = &names.sources;
-            text.mark_rest(|root| match &sources[root.0 as usize] {
-                Source::Request(crate::plan::RequestPart::Path(Some(place))) => {
-                    rest == Some(*place)
-                }
-                _ => false,
-            });
-            Some(text)
-        }
-        Err((code, error)) => {
-            let span = node.part(error.offset, error.length);
-            let mut found = Diagnostic::error(code, span, error.message);
-            found.help = error.help;
+    let mut text = match Text::parse(path, &source.fills, Place::Path) {
+        Ok(text) => templates::bound(node, start, names, text, Text::bind)?,
+        Err(error) => {
+            let found = templates::placed(node, "R0403", start, error);
             names.diagnostics.push(found);
-            None
+            return None;
         }
-    }
+    };
+    let rest = names.rest_parameter();
+    let sources = &names.sources;
+    text.mark_rest(|root| match &sources[root.0 as usize] {
+        Source::Request(crate::plan::RequestPart::Path(Some(place))) => rest == Some(*place),
+        _ => false,
+    });
+    Some(text)
 }
 
 fn resolve_service(

@@ -149,9 +149,26 @@ impl Names {
         Ok(root)
     }
 
+    /// A loop variable comes into force whose list could not be compiled: a finding was made, and
+    /// what reads the variable is none.
+    pub fn enter_unknown(&mut self, name: &str, list: &str) {
+        let root = self.root(Source::Variable(name.to_owned(), Root(u32::MAX)));
+        self.variables.push(Variable {
+            name: name.to_owned(),
+            root,
+            list: list.to_owned(),
+            origins: Vec::new(),
+        });
+    }
+
     /// The innermost loop variable goes.
     pub fn leave(&mut self) {
         self.variables.pop();
+    }
+
+    #[cfg(test)]
+    pub fn is_outside_loops(&self) -> bool {
+        self.variables.is_empty()
     }
 
     fn refuse_variable(&self, name: &str) -> Option<String> {

@@ -1,11 +1,15 @@
 //! YAML values as templates: a [`Node`] becomes the tree that `template` renders.
 //!
 //! Everything found is said, not the first thing; a value with a finding is taken for null, so that the
-//! rest of it is still looked at.
+//! rest of it is still looked at. Objects that build, `$for` and the like, are in `directive.rs`.
+
+mod directive;
+#[cfg(test)]
+mod tests;
 
 use crate::config::node::{Entry, Kind, Node};
-use crate::diagnostic::{Diagnostic, Span, nearest};
-use crate::path::{self, Condition};
+use crate::diagnostic::Diagnostic;
+use crate::path::{self, Bind, Bound, Condition, Root, Rooted};
 use crate::plan::Part;
 use crate::plan::compile::names::{Names, without_spaces};
 use crate::template::choice::{self, Choice};
@@ -25,8 +29,8 @@ pub fn json(node: &Node, names: &mut Names) -> Json {
             None => constant("null"),
         },
         Kind::Sequence(items) => fold_array(items.iter().map(|item| json(item, names)).collect()),
-        Kind::Mapping(entries) if entries.iter().any(is_directive) => {
-            directive(node, entries, names)
+        Kind::Mapping(entries) if entries.iter().any(directive::is_one) => {
+            directive::compile(entries, names)
         }
         Kind::Mapping(entries) => object(entries, names),
     }
@@ -74,7 +78,10 @@ pub fn text(node: &Node, names: &mut Names, place: Place) -> Option<Text> {
                 Kind::Boolean(value) => value.to_string(),
                 _ => String::new(),
             };
-            return Text::parse(&letters, &[], place).ok();
+            match Text::parse(&letters, &[], place) {
+                Ok(text) => return Some(text),
+                Err(error) => at(node, error),
+            }
         }
         _ => Diagnostic::error(
             "R0410",
@@ -109,23 +116,18 @@ pub fn condition(node: &Node, names: &mut Names) -> Option<Condition> {
             return None;
         }
     };
-    let parsed = Condition::parse(&text.source).map_err(|error| ("R0404", error));
-    let bound = parsed.and_then(|mut condition| {
-        let bound = condition.bind(names).map_err(|error| ("R0201", error));
-        bound.map(|()| condition)
-    });
-    match bound {
-        Ok(condition) => {
-            for (offset, path) in condition.bare_tests() {
-                names.diagnostics.push(bare_test(node, offset, &path));
-            }
-            Some(condition)
+    let condition = match Condition::parse(&text.source) {
+        Ok(condition) => condition,
+        Err(error) => {
+            names.diagnostics.push(placed(node, "R0404", 0, error));
+            return None;
         }
-        Err((code, error)) => {
-            names.diagnostics.push(placed(node, code, &error));
-            None
-        }
+    };
+    let condition = bound(node, 0, names, condition, Condition::bind)?;
+    for (offset, path) in condition.bare_tests() {
+        names.diagnostics.push(bare_test(node, offset, &path));
     }
+    Some(condition)
 }
 
 fn bare_test(node: &Node, offset: usize, path: &str) -> Diagnostic {
@@ -135,81 +137,117 @@ fn bare_test(node: &Node, offset: usize, path: &str) -> Diagnostic {
     ))
 }
 
-/// The list of a loop: `p in PATH`. Gives the variable's name, its place, and the bound path.
-pub struct Loop {
-    pub variable: String,
-    pub variable_span: Span,
-    pub source: Choice,
-    /// As loops over the same path are compared.
-    pub list: String,
-}
-
-pub fn loop_over(node: &Node, names: &mut Names) -> Option<Loop> {
-    let help = "write `p in $.catalog.body.items`";
+/// Enters the loop `p in PATH`; `names.leave()` has to follow, whatever was found: the variable is
+/// known all the same, so that what reads it is no further finding.
+pub fn enter_loop(node: &Node, names: &mut Names) -> Option<(Root, Choice)> {
     let text = match &node.kind {
-        Kind::Broken => return None,
         Kind::Text(text) => text,
-        _ => {
-            let message = format!("{} is no loop", node.what());
-            names
-                .diagnostics
-                .push(Diagnostic::error("R0406", node.span, message).help(help));
+        kind => {
+            if !matches!(kind, Kind::Broken) {
+                refuse_loop(node, format!("{} is no loop", node.what()), names);
+            }
+            names.enter_unknown("", "");
             return None;
         }
     };
-    let Some((variable, path)) = text.source.split_once(" in ") else {
-        let found = Diagnostic::error("R0406", node.span, "a loop names its variable and its path");
-        names.diagnostics.push(found.help(help));
+    let Some((written, path)) = text.source.split_once(" in ") else {
+        refuse_loop(node, "a loop names its variable and its path", names);
+        let first = text.source.split_whitespace().next();
+        names.enter_unknown(first.unwrap_or_default(), "");
         return None;
     };
+    let variable = written.trim();
+    let list = without_spaces(path);
     let offset = text.source.len() - path.trim_start().len();
-    let path = path.trim();
-    let variable_offset = variable.len() - variable.trim_start().len();
-    let variable = variable.trim().to_owned();
-    let variable_span = node.part(variable_offset, variable.len());
-    let source = bound_choice(node, offset, path, names)?;
-    Some(Loop {
-        variable_span,
-        variable,
-        source,
-        list: without_spaces(path),
-    })
+    let Some(source) = bound_choice(node, offset, path.trim(), names) else {
+        names.enter_unknown(variable, &list);
+        return None;
+    };
+    match names.enter(variable, &list, &source.queries[0]) {
+        Ok(root) => Some((root, source)),
+        Err(message) => {
+            let offset = written.len() - written.trim_start().len();
+            let span = node.part(offset, variable.len());
+            let found = Diagnostic::error("R0208", span, message);
+            names
+                .diagnostics
+                .push(found.help("give the variable another name"));
+            names.enter_unknown(variable, &list);
+            None
+        }
+    }
 }
 
-/// A path of `$first` or `$count`, which may give many nodes.
+fn refuse_loop(node: &Node, message: impl Into<String>, names: &mut Names) {
+    let found = Diagnostic::error("R0406", node.span, message);
+    names
+        .diagnostics
+        .push(found.help("write `p in $.catalog.body.items`"));
+}
+
+/// A path that may give many nodes, of `$for`, `$first` or `$count`; it stands at `offset`.
 fn bound_choice(node: &Node, offset: usize, path: &str, names: &mut Names) -> Option<Choice> {
-    let shift = |error: path::Error| path::Error {
-        offset: error.offset + offset,
-        ..error
-    };
-    let parsed = choice::parse(path, true).map_err(|error| ("R0402", shift(error)));
-    let bound = parsed.and_then(|mut choice| {
-        let bound = choice.bind(names).map_err(|error| ("R0201", shift(error)));
-        bound.map(|()| choice)
-    });
-    match bound {
-        Ok(choice) => Some(choice),
-        Err((code, error)) => {
-            names.diagnostics.push(placed(node, code, &error));
+    match choice::parse(path, true) {
+        Ok(choice) => bound(node, offset, names, choice, Choice::bind),
+        Err(error) => {
+            names.diagnostics.push(placed(node, "R0402", offset, error));
             None
         }
     }
 }
 
 fn scalar(node: &Node, names: &mut Names, place: Place) -> Option<Scalar> {
-    let Kind::Text(text) = &node.kind else {
-        return None;
+    let text = node.text()?;
+    match template::scalar(&text.source, &text.fills, place) {
+        Ok(scalar) => bound(node, 0, names, scalar, Scalar::bind),
+        Err(error) => {
+            names.diagnostics.push(at(node, error));
+            None
+        }
+    }
+}
+
+/// Binds what is read in the part of a scalar that begins at `offset`; each name that means nothing
+/// is a finding.
+pub fn bound<T>(
+    node: &Node,
+    offset: usize,
+    names: &mut Names,
+    mut value: T,
+    bind: impl FnOnce(&mut T, &mut dyn Bind) -> Result<(), path::Error>,
+) -> Option<T> {
+    let mut thorough = Thorough {
+        names,
+        faults: Vec::new(),
     };
-    let parsed = template::scalar(&text.source, &text.fills, place);
-    let found = match parsed {
-        Ok(mut scalar) => match scalar.bind(names) {
-            Ok(()) => return Some(scalar),
-            Err(error) => placed(node, "R0201", &error),
-        },
-        Err(error) => at(node, &error),
-    };
-    names.diagnostics.push(found);
-    None
+    let last = bind(&mut value, &mut thorough);
+    let mut faults = thorough.faults;
+    faults.extend(last.err());
+    let is_good = faults.is_empty();
+    let found = faults
+        .into_iter()
+        .map(|error| placed(node, "R0201", offset, error));
+    names.diagnostics.extend(found);
+    is_good.then_some(value)
+}
+
+/// Goes on after a name that means nothing.
+struct Thorough<'n> {
+    names: &'n mut Names,
+    faults: Vec<path::Error>,
+}
+
+impl Bind for Thorough<'_> {
+    fn bind(&mut self, rooted: &Rooted<'_>) -> Result<Bound, path::Error> {
+        self.names.bind(rooted).or_else(|fault| {
+            self.faults.push(fault);
+            // Never asked for: a value with a fault is dropped.
+            Ok(Bound {
+                root: Root(u32::MAX),
+                consumed: 1,
+            })
+        })
+    }
 }
 
 /// A value that is a path with `??`, or nothing else: for `status`.
@@ -255,168 +293,6 @@ fn object(entries: &[Entry], names: &mut Names) -> Json {
         members.push((key, member));
     }
     fold_object(members.into_iter().map(|(_, member)| member).collect())
-}
-
-fn is_directive(entry: &Entry) -> bool {
-    entry.key.starts_with('$') && !entry.key.starts_with("$$")
-}
-
-const DIRECTIVES: [&str; 8] = [
-    "$for", "$each", "$if", "$then", "$else", "$first", "$count", "$merge",
-];
-
-/// An object that builds: which one decides the first of its keys that may begin one.
-fn directive(node: &Node, entries: &[Entry], names: &mut Names) -> Json {
-    let has = |key: &str| entries.iter().any(|entry| entry.key == key);
-    let allowed: &[&str] = if has("$for") {
-        &["$for", "$each", "$if"]
-    } else if has("$if") {
-        &["$if", "$then", "$else"]
-    } else if has("$first") {
-        &["$first"]
-    } else if has("$count") {
-        &["$count"]
-    } else if has("$merge") {
-        &["$merge"]
-    } else {
-        &[]
-    };
-    let mut is_whole = true;
-    for entry in entries
-        .iter()
-        .filter(|entry| !allowed.contains(&entry.key.as_str()))
-    {
-        is_whole = false;
-        names.diagnostics.push(refuse_key(entry, allowed));
-    }
-    let mut need = |key: &'static str| {
-        let found = node.get(key);
-        if found.is_none() && is_whole {
-            let message = format!("`{}` needs `{key}` beside it", allowed[0]);
-            let span = entries[0].key_span;
-            names
-                .diagnostics
-                .push(Diagnostic::error("R0408", span, message));
-        }
-        found
-    };
-    match allowed {
-        ["$for", ..] => match (node.get("$for"), need("$each")) {
-            (Some(source), Some(each)) => for_loop(source, node.get("$if"), each, names),
-            _ => constant("null"),
-        },
-        ["$if", ..] => match (node.get("$if"), need("$then")) {
-            (Some(test), Some(then)) => {
-                let then = json(then, names);
-                let otherwise = node.get("$else").map(|node| json(node, names));
-                match condition(test, names) {
-                    Some(condition) => Json::If {
-                        condition,
-                        then: Box::new(then),
-                        otherwise: Box::new(otherwise.unwrap_or_else(|| constant("null"))),
-                    },
-                    None => constant("null"),
-                }
-            }
-            _ => constant("null"),
-        },
-        [key @ ("$first" | "$count")] => query(&entries[0].value, key, names),
-        ["$merge"] => merge(&entries[0].value, names),
-        _ => constant("null"),
-    }
-}
-
-fn refuse_key(entry: &Entry, allowed: &[&str]) -> Diagnostic {
-    let key = &entry.key;
-    let is_known = DIRECTIVES.contains(&key.as_str());
-    let (message, help) = match (allowed, is_directive(entry)) {
-        ([], true) if is_known => (
-            format!("`{key}` cannot stand alone"),
-            "`$each` belongs to `$for`, `$then` and `$else` to `$if`".to_owned(),
-        ),
-        (_, true) if !is_known => {
-            let help = match nearest(key, DIRECTIVES) {
-                Some(near) => {
-                    format!("did you mean `{near}`? A key that begins with `$` is written `${key}`")
-                }
-                None => format!("a key that really begins with `$` is written `${key}`"),
-            };
-            (format!("unknown key `{key}`"), help)
-        }
-        ([], _) => (
-            format!("`{key}` cannot stand beside a key that builds"),
-            "put the two into objects of their own".to_owned(),
-        ),
-        (allowed, _) => (
-            format!("`{key}` cannot stand beside `{}`", allowed[0]),
-            format!(
-                "only {} may",
-                crate::plan::compile::names::list(allowed.iter().copied())
-            ),
-        ),
-    };
-    Diagnostic::error("R0408", entry.key_span, message).help(help)
-}
-
-fn for_loop(source: &Node, filter: Option<&Node>, each: &Node, names: &mut Names) -> Json {
-    let Some(over) = loop_over(source, names) else {
-        return constant("null");
-    };
-    let entered = names.enter(&over.variable, &over.list, &over.source.queries[0]);
-    let variable = match entered {
-        Ok(variable) => variable,
-        Err(message) => {
-            let found = Diagnostic::error("R0208", over.variable_span, message);
-            names
-                .diagnostics
-                .push(found.help("give the variable another name"));
-            return constant("null");
-        }
-    };
-    let filter = filter.map(|node| condition(node, names));
-    let each = json(each, names);
-    names.leave();
-    match filter {
-        Some(None) => constant("null"),
-        filter => Json::For {
-            variable,
-            source: over.source,
-            filter: filter.flatten(),
-            each: Box::new(each),
-        },
-    }
-}
-
-fn query(node: &Node, key: &str, names: &mut Names) -> Json {
-    let Some(text) = node.text() else {
-        let message = format!("`{key}` needs a path, not {}", node.what());
-        names
-            .diagnostics
-            .push(Diagnostic::error("R0402", node.span, message));
-        return constant("null");
-    };
-    let Some(choice) = bound_choice(node, 0, &text.source.clone(), names) else {
-        return constant("null");
-    };
-    match key {
-        "$first" => Json::First(choice),
-        _ => Json::Count(choice),
-    }
-}
-
-fn merge(node: &Node, names: &mut Names) -> Json {
-    match &node.kind {
-        Kind::Sequence(items) => Json::Merge(items.iter().map(|item| json(item, names)).collect()),
-        Kind::Broken => constant("null"),
-        _ => {
-            let message = format!("`$merge` needs a list, not {}", node.what());
-            let found = Diagnostic::error("R0408", node.span, message);
-            names
-                .diagnostics
-                .push(found.help("write `$merge: [ $.a.body, { more: 1 } ]`"));
-            constant("null")
-        }
-    }
 }
 
 fn fold_text(text: Text) -> Json {
@@ -470,18 +346,15 @@ fn constant(text: &str) -> Json {
 }
 
 /// A fault of a template or path, at its place in the scalar.
-pub fn at(node: &Node, error: &path::Error) -> Diagnostic {
+fn at(node: &Node, error: path::Error) -> Diagnostic {
     let starts_path = node.text().is_some_and(|text| text.source.starts_with('$'));
-    placed(node, if starts_path { "R0402" } else { "R0401" }, error)
+    placed(node, if starts_path { "R0402" } else { "R0401" }, 0, error)
 }
 
-/// The same with its code; what is unknown or not to be read has codes of its own.
-fn placed(node: &Node, code: &'static str, error: &path::Error) -> Diagnostic {
-    let span = node.part(error.offset, error.length);
-    with_help(
-        Diagnostic::error(code, span, error.message.clone()),
-        error.help.clone(),
-    )
+/// A fault in the part of a scalar that begins at `offset`.
+pub fn placed(node: &Node, code: &'static str, offset: usize, error: path::Error) -> Diagnostic {
+    let span = node.part(offset + error.offset, error.length);
+    with_help(Diagnostic::error(code, span, error.message), error.help)
 }
 
 fn with_help(diagnostic: Diagnostic, help: Option<String>) -> Diagnostic {
