@@ -51,11 +51,24 @@ fn difference(part: &str) -> Option<String> {
         .zip(patterns.lines().map(one_spaced))
         .map(|((line, column), pattern)| format!("{line}:{column} {pattern}"))
         .collect();
-    assert_eq!(places.len(), patterns.lines().count(), "{part}: one line a mark");
+    assert_eq!(
+        places.len(),
+        patterns.lines().count(),
+        "{part}: one line a mark"
+    );
     let found = found(&yaml);
     let fit = expected.len() == found.len()
-        && expected.iter().zip(&found).all(|(pattern, text)| fits(pattern, text));
-    (!fit).then(|| format!("expected\n{}\nfound\n{}", expected.join("\n"), found.join("\n")))
+        && expected
+            .iter()
+            .zip(&found)
+            .all(|(pattern, text)| fits(pattern, text));
+    (!fit).then(|| {
+        format!(
+            "expected\n{}\nfound\n{}",
+            expected.join("\n"),
+            found.join("\n")
+        )
+    })
 }
 
 /// The text without its marks, and where they were: line and column from 1.
@@ -69,7 +82,11 @@ fn unmarked(marked: &str) -> (String, Vec<(usize, usize)>) {
             '⟧' => {}
             sign => {
                 text.push(sign);
-                (line, column) = if sign == '\n' { (line + 1, 1) } else { (line, column + 1) };
+                (line, column) = if sign == '\n' {
+                    (line + 1, 1)
+                } else {
+                    (line, column + 1)
+                };
             }
         }
     }

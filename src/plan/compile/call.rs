@@ -175,6 +175,9 @@ pub fn compile(
         .as_ref()
         .or(shared.and_then(|shared| shared.max_body.as_ref()))
         .or(surroundings.defaults.max_body.as_ref());
+    if call.for_each.is_some() && for_each.is_none() {
+        return None;
+    }
     Some(Call {
         name: name.value.clone(),
         service: service?,
@@ -315,37 +318,6 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
                     "one element never decides the answer",
                     names,
                 );
-            }
-        }
-    }
-    check_loop_keys(call, names);
-}
-
-fn check_loop_keys(call: &document::Call, names: &mut Names) {
-    match &call.for_each {
-        Some(for_each) if call.max_items.is_none() => {
-            let found = Diagnostic::error("R0209", for_each.key, "`for_each` without `max_items`");
-            let help = "write `max_items: 40`: the longest list that may fan out";
-            names.diagnostics.push(found.help(help));
-        }
-        Some(_) => {}
-        None => {
-            let keys = [
-                ("max_items", call.max_items.as_ref().map(|most| most.key)),
-                (
-                    "concurrency",
-                    call.concurrency.as_ref().map(|most| most.key),
-                ),
-                ("min_ok", call.min_ok.as_ref().map(|share| share.key)),
-            ];
-            for (name, span) in keys {
-                if let Some(span) = span {
-                    let message = format!("`{name}` without `for_each`");
-                    let found = Diagnostic::error("R0210", span, message);
-                    names
-                        .diagnostics
-                        .push(found.help("write `for_each: p in PATH` beside it"));
-                }
             }
         }
     }
