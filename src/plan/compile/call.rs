@@ -175,6 +175,9 @@ pub fn compile(
         .as_ref()
         .or(shared.and_then(|shared| shared.max_body.as_ref()))
         .or(surroundings.defaults.max_body.as_ref());
+    if call.for_each.is_some() && for_each.is_none() {
+        return None;
+    }
     Some(Call {
         name: name.value.clone(),
         service: service?,
