@@ -169,6 +169,17 @@ pub struct Call {
     pub detached: Option<Spanned<bool>>,
 }
 
+impl Call {
+    /// The calls that its chain names.
+    pub fn fallback_calls(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let chain = self.fallback.iter().flat_map(|chain| &chain.value);
+        chain.filter_map(|entry| match &entry.source {
+            FallbackSource::Call(name) => Some(name),
+            FallbackSource::Value(_) => None,
+        })
+    }
+}
+
 /// The method key of a call and the path under it.
 #[derive(Clone, Debug)]
 pub struct Target {

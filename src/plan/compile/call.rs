@@ -8,8 +8,8 @@ use crate::config::document::{self, FallbackSource, Payload, RetryOn, Shared, Sp
 use crate::config::node::{Entry, Node};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::plan::compile::names::{Names, Reader, list};
-use crate::plan::compile::services::Services;
-use crate::plan::compile::templates;
+use crate::plan::compile::services::{Reported, Services};
+use crate::plan::compile::templates::{self, Loop};
 use crate::plan::timeline::{backoffs, call_time};
 use crate::plan::{
     Body, Call, CallId, Decode, Fallback, FallbackKind, ForEach, ForwardQuery, Part, Retry, Role,
@@ -23,6 +23,8 @@ pub struct Surroundings<'s, 'd> {
     pub defaults: &'d Shared,
     /// The route's.
     pub timeout: Duration,
+    /// Of a fallback call: the call it stands in for, if there is but one.
+    pub owner: Option<&'d document::Call>,
 }
 
 /// Less than this gives no attempt a chance.
@@ -71,9 +73,7 @@ pub fn compile(
     names.reading(Reader::Call(id), name.span);
     let target = target.as_ref();
     let method = target.map_or(Method::GET, |target| target.method.value.clone());
-    let looped = for_each
-        .as_ref()
-        .and_then(|node| enter_loop(id, node, names));
+    let entered = enter_loop(id, call, surroundings.owner, names);
     let chain = compile_chain(id, fallback.as_ref(), names);
     let (service, path) = match target {
         Some(target) => {
@@ -89,7 +89,8 @@ pub fn compile(
         shared.and_then(|s| s.headers.as_ref()),
     ];
     let query = compile_entries(id, query.as_ref(), names, Place::Query);
-    let headers = compile_headers(id, default_headers, headers.as_ref(), names);
+    let reported = &mut surroundings.services.reported;
+    let headers = compile_headers(id, default_headers, headers.as_ref(), reported, names);
     let body = compile_payload(id, payload.as_ref(), names);
     let idempotency_key = idempotency_key.as_ref().and_then(|node| {
         names.reading(Reader::Call(id), node.span);
@@ -99,7 +100,7 @@ pub fn compile(
         names.reading(Reader::Call(id), node.span);
         templates::condition(&node.value, names)
     });
-    let when_per_element = looped.is_some()
+    let when_per_element = for_each.is_some()
         && when
             .as_ref()
             .is_some_and(|when| reads_loop(when.text(), for_each));
@@ -111,9 +112,11 @@ pub fn compile(
         names.reading(Reader::SuccessWhen(id), node.span);
         templates::condition(&node.value, names)
     });
-    if looped.is_some() {
-        names.leave();
+    if let Some(entered) = &entered {
+        templates::leave_loop(entered, names);
     }
+    let looped = entered.and_then(|entered| entered.source);
+    let looped = looped.filter(|_| for_each.is_some());
     let is_safe = safe.as_ref().is_some_and(|safe| safe.value);
     let has_key = idempotency_key.is_some();
     let is_idempotent = !matches!(method, Method::POST | Method::PATCH);
@@ -317,56 +320,26 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
             }
         }
     }
-    check_loop_keys(call, names);
 }
 
-fn check_loop_keys(call: &document::Call, names: &mut Names) {
-    match &call.for_each {
-        Some(for_each) if call.max_items.is_none() => {
-            let found = Diagnostic::error("R0209", for_each.key, "`for_each` without `max_items`");
-            let help = "write `max_items: 40`: the longest list that may fan out";
-            names.diagnostics.push(found.help(help));
-        }
-        Some(_) => {}
-        None => {
-            let keys = [
-                ("max_items", call.max_items.as_ref().map(|most| most.key)),
-                (
-                    "concurrency",
-                    call.concurrency.as_ref().map(|most| most.key),
-                ),
-                ("min_ok", call.min_ok.as_ref().map(|share| share.key)),
-            ];
-            for (name, span) in keys {
-                if let Some(span) = span {
-                    let message = format!("`{name}` without `for_each`");
-                    let found = Diagnostic::error("R0210", span, message);
-                    names
-                        .diagnostics
-                        .push(found.help("write `for_each: p in PATH` beside it"));
-                }
-            }
-        }
-    }
-}
-
+/// The loop that a call's keys stand in: its own, or, for a fallback of exactly one call, the owner's,
+/// whose findings are the owner's.
 fn enter_loop(
     id: CallId,
-    node: &Spanned<Node>,
+    call: &document::Call,
+    owner: Option<&document::Call>,
     names: &mut Names,
-) -> Option<(crate::path::Root, crate::template::choice::Choice)> {
-    names.reading(Reader::Call(id), node.span);
-    let over = templates::loop_over(&node.value, names)?;
-    match names.enter(&over.variable, &over.list, &over.source.queries[0]) {
-        Ok(variable) => Some((variable, over.source)),
-        Err(message) => {
-            let found = Diagnostic::error("R0208", over.variable_span, message);
-            names
-                .diagnostics
-                .push(found.help("give the variable another name"));
-            None
-        }
+) -> Option<Loop> {
+    names.reading(Reader::Call(id), call.name.span);
+    if let Some(node) = &call.for_each {
+        names.reading(Reader::Call(id), node.span);
+        return Some(templates::enter_loop(&node.value, names));
     }
+    let node = owner?.for_each.as_ref()?;
+    let before = names.diagnostics.len();
+    let entered = templates::enter_loop(&node.value, names);
+    names.diagnostics.truncate(before);
+    Some(entered)
 }
 
 /// Whether a condition reads the variable of the call's own loop.
@@ -402,36 +375,22 @@ fn compile_path(node: &Node, names: &mut Names) -> Option<Text> {
         "" => "/",
         path => path,
     };
-    let shift = |error: crate::path::Error| crate::path::Error {
-        offset: error.offset + start,
-        ..error
-    };
-    let parsed =
-        Text::parse(path, &source.fills, Place::Path).map_err(|error| ("R0403", shift(error)));
-    let bound = parsed.and_then(|mut text| {
-        let bound = text.bind(names).map_err(|error| ("R0201", shift(error)));
-        bound.map(|()| text)
+    let parsed = Text::parse(path, &source.fills, Place::Path);
+    let text = parsed.map_err(|error| {
+        let span = node.part(error.offset + start, error.length);
+        let mut found = Diagnostic::error("R0403", span, error.message);
+        found.help = error.help;
+        names.diagnostics.push(found);
     });
-    match bound {
-        Ok(mut text) => {
-            let rest = names.rest_parameter();
-            let sources = &names.sources;
-            text.mark_rest(|root| match &sources[root.0 as usize] {
-                Source::Request(crate::plan::RequestPart::Path(Some(place))) => {
-                    rest == Some(*place)
-                }
-                _ => false,
-            });
-            Some(text)
-        }
-        Err((code, error)) => {
-            let span = node.part(error.offset, error.length);
-            let mut found = Diagnostic::error(code, span, error.message);
-            found.help = error.help;
-            names.diagnostics.push(found);
-            None
-        }
-    }
+    let bind = |text: &mut Text, names: &mut Names| text.bind(names);
+    let mut text = templates::bound(node, start, &text.ok()?, bind, names)?;
+    let rest = names.rest_parameter();
+    let sources = &names.sources;
+    text.mark_rest(|root| match &sources[root.0 as usize] {
+        Source::Request(crate::plan::RequestPart::Path(Some(place))) => rest == Some(*place),
+        _ => false,
+    });
+    Some(text)
 }
 
 fn resolve_service(
@@ -516,29 +475,57 @@ fn compile_entries(
     parts
 }
 
-/// `defaults`, then the service's, then the call's own: joined by name, the nearest wins.
+/// `defaults`, then the service's, then the call's own: joined by name, the nearest wins. A fault of
+/// what is inherited is one, however many calls inherit it.
 fn compile_headers(
     id: CallId,
     inherited: [Option<&Spanned<Vec<Entry>>>; 2],
     own: Option<&Spanned<Vec<Entry>>>,
+    reported: &mut Reported,
     names: &mut Names,
 ) -> Vec<(HeaderName, Part)> {
     let mut parts: Vec<(HeaderName, Part)> = Vec::new();
-    for entries in inherited.into_iter().chain([own]).flatten() {
-        for entry in &entries.value {
-            names.reading(Reader::Call(id), entry.value.span);
-            let Some(name) = header_name(&entry.key, entry.key_span, names) else {
-                continue;
-            };
-            let part = templates::part(&entry.value, names, Place::Header);
-            parts.retain(|(known, _)| *known != name);
-            if let Some(part) = part {
-                check_constant(&part, entry.value.span, names);
-                parts.push((name, part));
-            }
-        }
+    let before = names.diagnostics.len();
+    for entry in inherited.into_iter().flatten().flat_map(|list| &list.value) {
+        compile_header(id, entry, &mut parts, names);
+    }
+    let found = names.diagnostics.split_off(before);
+    names.diagnostics.extend(reported.new_ones(found));
+    for entry in own.iter().flat_map(|list| &list.value) {
+        compile_header(id, entry, &mut parts, names);
     }
     parts
+}
+
+fn compile_header(
+    id: CallId,
+    entry: &Entry,
+    parts: &mut Vec<(HeaderName, Part)>,
+    names: &mut Names,
+) {
+    names.reading(Reader::Call(id), entry.value.span);
+    let name = header_name(&entry.key, entry.key_span, names);
+    let part = templates::part(&entry.value, names, Place::Header);
+    if let Some(part) = &part {
+        check_constant(part, entry.value.span, names);
+    }
+    let Some(name) = name else {
+        return;
+    };
+    parts.retain(|(known, _)| *known != name);
+    parts.extend(part.map(|part| (name, part)));
+}
+
+/// Examines the headers of `defaults` and of a service, which perhaps no call uses. What names in
+/// them mean is up to the calls.
+pub fn check_inherited(shared: &Shared, reported: &mut Reported) -> Vec<Diagnostic> {
+    let Some(headers) = &shared.headers else {
+        return Vec::new();
+    };
+    let mut names = Names::new(Vec::new(), None, headers.span);
+    names.begin_unsure();
+    compile_headers(CallId(0), [Some(headers), None], None, reported, &mut names);
+    names.diagnostics
 }
 
 fn check_constant(part: &Part, span: Span, names: &mut Names) {

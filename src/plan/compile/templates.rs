@@ -4,8 +4,8 @@
 //! rest of it is still looked at.
 
 use crate::config::node::{Entry, Kind, Node};
-use crate::diagnostic::{Diagnostic, Span, nearest};
-use crate::path::{self, Condition};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::path::{self, Condition, Root};
 use crate::plan::Part;
 use crate::plan::compile::names::{Names, without_spaces};
 use crate::template::choice::{self, Choice};
@@ -49,42 +49,26 @@ pub fn part(node: &Node, names: &mut Names, place: Place) -> Option<Part> {
             let parts = items.iter().filter_map(|item| part(item, names, place));
             Some(Part::List(parts.collect()))
         }
-        Kind::Mapping(_) => {
-            let found = Diagnostic::error("R0410", node.span, "an object cannot stand here");
-            let help = "write text, a number, a boolean, a path, or a list of these";
-            names.diagnostics.push(found.help(help));
-            None
-        }
+        // `config` has said it.
+        Kind::Mapping(_) => None,
     }
 }
 
 /// A text: what is no text as it is written, `42` or `true`, is taken by its letters.
 pub fn text(node: &Node, names: &mut Names, place: Place) -> Option<Text> {
-    let found = match &node.kind {
-        Kind::Broken => return None,
+    let letters = match &node.kind {
         Kind::Text(_) => {
             return scalar(node, names, place).map(|scalar| match scalar {
                 Scalar::Text(text) => text,
                 Scalar::Choice(choice) => Text::of_choice(choice, place),
             });
         }
-        Kind::Boolean(_) | Kind::Number(_) => {
-            let letters = match &node.kind {
-                Kind::Number(digits) => digits.clone(),
-                Kind::Boolean(value) => value.to_string(),
-                _ => String::new(),
-            };
-            return Text::parse(&letters, &[], place).ok();
-        }
-        _ => Diagnostic::error(
-            "R0410",
-            node.span,
-            format!("{} cannot stand here", node.what()),
-        )
-        .help("write text; `{{ }}` in it is filled in"),
+        Kind::Number(digits) => digits.clone(),
+        Kind::Boolean(value) => value.to_string(),
+        // `config` has said it.
+        Kind::Null | Kind::Broken | Kind::Sequence(_) | Kind::Mapping(_) => return None,
     };
-    names.diagnostics.push(found);
-    None
+    Text::parse(&letters, &[], place).ok()
 }
 
 /// `when`, `success_when`, `$if`.
@@ -109,22 +93,65 @@ pub fn condition(node: &Node, names: &mut Names) -> Option<Condition> {
             return None;
         }
     };
-    let parsed = Condition::parse(&text.source).map_err(|error| ("R0404", error));
-    let bound = parsed.and_then(|mut condition| {
-        let bound = condition.bind(names).map_err(|error| ("R0201", error));
-        bound.map(|()| condition)
-    });
-    match bound {
-        Ok(condition) => {
-            for (offset, path) in condition.bare_tests() {
-                names.diagnostics.push(bare_test(node, offset, &path));
+    let parsed = Condition::parse(&text.source);
+    let condition = parsed.map_err(|error| names.diagnostics.push(placed(node, "R0404", &error)));
+    let condition = condition.ok()?;
+    warn_of_patterns(node, 0, condition.warnings(), names);
+    for (offset, path) in condition.bare_tests() {
+        names.diagnostics.push(bare_test(node, offset, &path));
+    }
+    bound(
+        node,
+        0,
+        &condition,
+        |condition, names| condition.bind(names),
+        names,
+    )
+}
+
+/// A value whose names are bound; every name that is refused is a finding. `offset` is where the
+/// value's text begins in the scalar.
+pub fn bound<T: Clone>(
+    node: &Node,
+    offset: usize,
+    unbound: &T,
+    bind: impl Fn(&mut T, &mut Names) -> Result<(), path::Error>,
+    names: &mut Names,
+) -> Option<T> {
+    match names.bind_all(unbound, bind) {
+        Ok(bound) => Some(bound),
+        Err(refused) => {
+            for (code, error) in refused {
+                names
+                    .diagnostics
+                    .push(placed(node, code, &shifted(error, offset)));
             }
-            Some(condition)
-        }
-        Err((code, error)) => {
-            names.diagnostics.push(placed(node, code, &error));
             None
         }
+    }
+}
+
+fn shifted(error: path::Error, by: usize) -> path::Error {
+    path::Error {
+        offset: error.offset + by,
+        ..error
+    }
+}
+
+/// R0410: what a path may hold and surely does not mean.
+fn warn_of_patterns(node: &Node, offset: usize, warnings: &[path::Error], names: &mut Names) {
+    for warning in warnings {
+        let span = node.part(offset + warning.offset, warning.length);
+        let found = Diagnostic::warning("R0410", span, warning.message.clone());
+        names
+            .diagnostics
+            .push(with_help(found, warning.help.clone()));
+    }
+}
+
+fn warn_of_choice(node: &Node, offset: usize, choice: &Choice, names: &mut Names) {
+    for (start, query) in choice.placed() {
+        warn_of_patterns(node, offset + start, query.warnings(), names);
     }
 }
 
@@ -135,81 +162,95 @@ fn bare_test(node: &Node, offset: usize, path: &str) -> Diagnostic {
     ))
 }
 
-/// The list of a loop: `p in PATH`. Gives the variable's name, its place, and the bound path.
+/// A loop, `p in PATH`, whose variable is in force until [`leave_loop`].
 pub struct Loop {
-    pub variable: String,
-    pub variable_span: Span,
-    pub source: Choice,
-    /// As loops over the same path are compared.
-    pub list: String,
+    /// The variable and its list; `None` where a finding was made.
+    pub source: Option<(Root, Choice)>,
+    is_named: bool,
 }
 
-pub fn loop_over(node: &Node, names: &mut Names) -> Option<Loop> {
+/// Reads a loop. Also after a fault its variable is in force, so that nobody who reads it is at fault.
+pub fn enter_loop(node: &Node, names: &mut Names) -> Loop {
     let help = "write `p in $.catalog.body.items`";
-    let text = match &node.kind {
-        Kind::Broken => return None,
-        Kind::Text(text) => text,
-        _ => {
-            let message = format!("{} is no loop", node.what());
-            names
-                .diagnostics
-                .push(Diagnostic::error("R0406", node.span, message).help(help));
-            return None;
-        }
+    let fault = match &node.kind {
+        Kind::Broken => None,
+        Kind::Text(text) => match text.source.split_once(" in ") {
+            Some((variable, path)) => return enter_variable(node, variable, path, names),
+            None => Some("a loop names its variable and its path".to_owned()),
+        },
+        _ => Some(format!("{} is no loop", node.what())),
     };
-    let Some((variable, path)) = text.source.split_once(" in ") else {
-        let found = Diagnostic::error("R0406", node.span, "a loop names its variable and its path");
-        names.diagnostics.push(found.help(help));
-        return None;
-    };
-    let offset = text.source.len() - path.trim_start().len();
-    let path = path.trim();
-    let variable_offset = variable.len() - variable.trim_start().len();
-    let variable = variable.trim().to_owned();
-    let variable_span = node.part(variable_offset, variable.len());
-    let source = bound_choice(node, offset, path, names)?;
-    Some(Loop {
-        variable_span,
-        variable,
-        source,
-        list: without_spaces(path),
-    })
+    let finding = fault.map(|fault| Diagnostic::error("R0406", node.span, fault).help(help));
+    names.diagnostics.extend(finding);
+    names.begin_unsure();
+    Loop {
+        source: None,
+        is_named: false,
+    }
+}
+
+fn enter_variable(node: &Node, variable: &str, path: &str, names: &mut Names) -> Loop {
+    let offset = variable.len() + " in ".len() + path.len() - path.trim_start().len();
+    let start = variable.len() - variable.trim_start().len();
+    let (variable, path) = (variable.trim(), path.trim());
+    let source = bound_choice(node, offset, path, names);
+    let query = source.as_ref().map(|source| &source.queries[0]);
+    let entered = names.enter(variable, &without_spaces(path), query);
+    if let Err(message) = &entered {
+        let found = Diagnostic::error("R0208", node.part(start, variable.len()), message);
+        names
+            .diagnostics
+            .push(found.help("give the variable another name"));
+    }
+    Loop {
+        source: entered.ok().zip(source),
+        is_named: true,
+    }
+}
+
+pub fn leave_loop(entered: &Loop, names: &mut Names) {
+    match entered.is_named {
+        true => names.leave(),
+        false => names.end_unsure(),
+    }
 }
 
 /// A path of `$first` or `$count`, which may give many nodes.
 fn bound_choice(node: &Node, offset: usize, path: &str, names: &mut Names) -> Option<Choice> {
-    let shift = |error: path::Error| path::Error {
-        offset: error.offset + offset,
-        ..error
-    };
-    let parsed = choice::parse(path, true).map_err(|error| ("R0402", shift(error)));
-    let bound = parsed.and_then(|mut choice| {
-        let bound = choice.bind(names).map_err(|error| ("R0201", shift(error)));
-        bound.map(|()| choice)
-    });
-    match bound {
-        Ok(choice) => Some(choice),
-        Err((code, error)) => {
-            names.diagnostics.push(placed(node, code, &error));
-            None
+    let choice = match choice::parse(path, true) {
+        Ok(choice) => choice,
+        Err(error) => {
+            names
+                .diagnostics
+                .push(placed(node, "R0402", &shifted(error, offset)));
+            return None;
         }
-    }
+    };
+    warn_of_choice(node, offset, &choice, names);
+    bound(
+        node,
+        offset,
+        &choice,
+        |choice, names| choice.bind(names),
+        names,
+    )
 }
 
 fn scalar(node: &Node, names: &mut Names, place: Place) -> Option<Scalar> {
     let Kind::Text(text) = &node.kind else {
         return None;
     };
-    let parsed = template::scalar(&text.source, &text.fills, place);
-    let found = match parsed {
-        Ok(mut scalar) => match scalar.bind(names) {
-            Ok(()) => return Some(scalar),
-            Err(error) => placed(node, "R0201", &error),
-        },
-        Err(error) => at(node, &error),
+    let scalar = match template::scalar(&text.source, &text.fills, place) {
+        Ok(scalar) => scalar,
+        Err(error) => {
+            names.diagnostics.push(at(node, &error));
+            return None;
+        }
     };
-    names.diagnostics.push(found);
-    None
+    if let Scalar::Choice(choice) = &scalar {
+        warn_of_choice(node, 0, choice, names);
+    }
+    bound(node, 0, &scalar, |scalar, names| scalar.bind(names), names)
 }
 
 /// A value that is a path with `??`, or nothing else: for `status`.
@@ -281,47 +322,43 @@ fn directive(node: &Node, entries: &[Entry], names: &mut Names) -> Json {
     } else {
         &[]
     };
-    let mut is_whole = true;
-    for entry in entries
+    let refused = entries
         .iter()
-        .filter(|entry| !allowed.contains(&entry.key.as_str()))
-    {
+        .filter(|entry| !allowed.contains(&entry.key.as_str()));
+    let mut is_whole = true;
+    for entry in refused {
         is_whole = false;
         names.diagnostics.push(refuse_key(entry, allowed));
-    }
-    let mut need = |key: &'static str| {
-        let found = node.get(key);
-        if found.is_none() && is_whole {
-            let message = format!("`{}` needs `{key}` beside it", allowed[0]);
-            let span = entries[0].key_span;
-            names
-                .diagnostics
-                .push(Diagnostic::error("R0408", span, message));
+        // What is in it may be at fault as well.
+        if !is_directive(entry) {
+            json(&entry.value, names);
         }
-        found
+    }
+    let needed = match allowed {
+        ["$for", ..] => "$each",
+        ["$if", ..] => "$then",
+        _ => "",
     };
+    if is_whole && !needed.is_empty() && node.get(needed).is_none() {
+        let message = format!("`{}` needs `{needed}` beside it", allowed[0]);
+        let span = node
+            .entry(allowed[0])
+            .map_or(node.span, |entry| entry.key_span);
+        let found = Diagnostic::error("R0408", span, message);
+        let help = format!("write `{needed}:` with the template it gives");
+        names.diagnostics.push(found.help(help));
+    }
     match allowed {
-        ["$for", ..] => match (node.get("$for"), need("$each")) {
-            (Some(source), Some(each)) => for_loop(source, node.get("$if"), each, names),
-            _ => constant("null"),
+        ["$for", ..] => for_loop(node, names),
+        ["$if", ..] => choice_of_two(node, names),
+        [key @ ("$first" | "$count")] => match node.get(key) {
+            Some(value) => query(value, key, names),
+            None => constant("null"),
         },
-        ["$if", ..] => match (node.get("$if"), need("$then")) {
-            (Some(test), Some(then)) => {
-                let then = json(then, names);
-                let otherwise = node.get("$else").map(|node| json(node, names));
-                match condition(test, names) {
-                    Some(condition) => Json::If {
-                        condition,
-                        then: Box::new(then),
-                        otherwise: Box::new(otherwise.unwrap_or_else(|| constant("null"))),
-                    },
-                    None => constant("null"),
-                }
-            }
-            _ => constant("null"),
+        ["$merge"] => match node.get("$merge") {
+            Some(value) => merge(value, names),
+            None => constant("null"),
         },
-        [key @ ("$first" | "$count")] => query(&entries[0].value, key, names),
-        ["$merge"] => merge(&entries[0].value, names),
         _ => constant("null"),
     }
 }
@@ -358,41 +395,47 @@ fn refuse_key(entry: &Entry, allowed: &[&str]) -> Diagnostic {
     Diagnostic::error("R0408", entry.key_span, message).help(help)
 }
 
-fn for_loop(source: &Node, filter: Option<&Node>, each: &Node, names: &mut Names) -> Json {
-    let Some(over) = loop_over(source, names) else {
+fn for_loop(node: &Node, names: &mut Names) -> Json {
+    let Some(source) = node.get("$for") else {
         return constant("null");
     };
-    let entered = names.enter(&over.variable, &over.list, &over.source.queries[0]);
-    let variable = match entered {
-        Ok(variable) => variable,
-        Err(message) => {
-            let found = Diagnostic::error("R0208", over.variable_span, message);
-            names
-                .diagnostics
-                .push(found.help("give the variable another name"));
-            return constant("null");
-        }
-    };
-    let filter = filter.map(|node| condition(node, names));
-    let each = json(each, names);
-    names.leave();
-    match filter {
-        Some(None) => constant("null"),
-        filter => Json::For {
+    let entered = enter_loop(source, names);
+    let filter = node.get("$if").map(|node| condition(node, names));
+    let each = node.get("$each").map(|node| json(node, names));
+    leave_loop(&entered, names);
+    match (entered.source, filter, each) {
+        (Some((variable, source)), filter @ (None | Some(Some(_))), Some(each)) => Json::For {
             variable,
-            source: over.source,
+            source,
             filter: filter.flatten(),
             each: Box::new(each),
         },
+        _ => constant("null"),
+    }
+}
+
+fn choice_of_two(node: &Node, names: &mut Names) -> Json {
+    let mut part = |key: &str| node.get(key).map(|node| json(node, names));
+    let (then, otherwise) = (part("$then"), part("$else"));
+    let test = node.get("$if").and_then(|node| condition(node, names));
+    match (test, then) {
+        (Some(condition), Some(then)) => Json::If {
+            condition,
+            then: Box::new(then),
+            otherwise: Box::new(otherwise.unwrap_or_else(|| constant("null"))),
+        },
+        _ => constant("null"),
     }
 }
 
 fn query(node: &Node, key: &str, names: &mut Names) -> Json {
     let Some(text) = node.text() else {
-        let message = format!("`{key}` needs a path, not {}", node.what());
-        names
-            .diagnostics
-            .push(Diagnostic::error("R0402", node.span, message));
+        if !matches!(node.kind, Kind::Broken) {
+            let message = format!("`{key}` needs a path, not {}", node.what());
+            let found = Diagnostic::error("R0402", node.span, message);
+            let help = format!("write `{key}: $.catalog.body.items[*]`");
+            names.diagnostics.push(found.help(help));
+        }
         return constant("null");
     };
     let Some(choice) = bound_choice(node, 0, &text.source.clone(), names) else {
