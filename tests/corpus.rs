@@ -17,7 +17,6 @@
 
 mod support;
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +31,7 @@ use anabranch::plan::matcher::Match;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::BodyExt;
-use support::case::{Case, Message, cases, compact, fits, one_spaced};
+use support::case::{Case, Message, cases, compact, declared, fits, one_spaced};
 use support::script::{Services, describe};
 use support::{Folder, files_below, root};
 use tokio::time::Instant;
@@ -109,36 +108,6 @@ fn compiled(case: &Case) -> Result<Arc<Table>, String> {
         });
         findings.collect::<Vec<_>>().join("\n")
     })
-}
-
-/// A service for each call, and for each that a call names.
-fn declared(yaml: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    let mut in_calls = false;
-    for line in yaml.lines() {
-        if !line.starts_with(' ') && !line.is_empty() {
-            in_calls = line.trim_end() == "calls:";
-        }
-        let name = line
-            .strip_prefix("  ")
-            .and_then(|rest| rest.split_once(':'));
-        if let Some((name, _)) = name
-            && in_calls
-            && !name.starts_with([' ', '#'])
-        {
-            names.push(name);
-        }
-        if let Some((_, named)) = line.split_once(" service: ") {
-            names.push(named.split([' ', ',', '}', '#']).next().unwrap_or_default());
-        }
-    }
-    names.sort_unstable();
-    names.dedup();
-    let mut text = "services:\n  nobody: { url: \"http://nobody.test\" }\n".to_owned();
-    for name in names {
-        writeln!(text, "  {name}: {{ url: \"http://service.test\" }}").unwrap();
-    }
-    text
 }
 
 async fn perform(table: &Table, case: &Case) -> Outcome {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config;
-use crate::diagnostic::{Diagnostic, Files, Severity, arrange};
+use crate::diagnostic::{Diagnostic, Files, Severity, Span, arrange};
 use crate::plan::Table;
 use crate::plan::compile::compile;
 
@@ -50,14 +50,18 @@ pub fn examine_with(paths: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>
     let compiled = compile(&documents, &files);
     let mut diagnostics = findings;
     diagnostics.extend(compiled.diagnostics);
-    for (route, reads) in &compiled.routes {
-        diagnostics.extend(rules::apply(&rules::Facts {
-            document: &documents.routes[route.index],
+    let warnings = compiled.routes.iter().flat_map(|(route, reads)| {
+        let document = &documents.routes[route.index];
+        rules::apply(&rules::Facts {
+            document,
             route,
             reads,
             services: &compiled.services,
-        }));
-    }
+            is_whole: !has_error_in(&diagnostics, document.span),
+        })
+    });
+    let warnings: Vec<Diagnostic> = warnings.collect();
+    diagnostics.extend(warnings);
     let diagnostics = arrange(diagnostics, &files);
     let has_error = diagnostics
         .iter()
@@ -70,6 +74,14 @@ pub fn examine_with(paths: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>
         unreadable: Vec::new(),
         watched: documents.watched,
     }
+}
+
+fn has_error_in(diagnostics: &[Diagnostic], document: Span) -> bool {
+    diagnostics.iter().any(|found| {
+        let Span { file, start, end } = document;
+        let is_inside = found.span.file == file && (start..=end).contains(&found.span.start);
+        is_inside && found.severity == Severity::Error
+    })
 }
 
 fn nothing_read(paths: &[PathBuf], unreadable: &[config::Unreadable]) -> Examination {

@@ -73,6 +73,8 @@ pub struct Route {
     pub input: Option<Spanned<Input>>,
     /// In the order of the file.
     pub calls: Vec<Call>,
+    /// False where a finding was made about `calls` itself, so that there may be more of them.
+    pub calls_are_known: bool,
     /// None only where a finding was made: the key is required.
     pub response: Option<Spanned<Response>>,
 }

@@ -75,6 +75,19 @@ pub fn read(
     Ok(joined.finish())
 }
 
+/// One value as a node, for tests of those who compile nodes.
+#[cfg(test)]
+pub fn node_of(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> node::Node {
+    let sources = fill::Sources {
+        variable,
+        folder: std::path::Path::new("."),
+    };
+    let file = crate::diagnostic::FileId(0);
+    let document = reader::read(text, 0..text.len(), file, &sources);
+    assert!(document.findings.is_empty(), "{:?}", document.findings);
+    document.node.expect("a value")
+}
+
 /// The configuration as it grows, file by file.
 struct Joined {
     files: Files,

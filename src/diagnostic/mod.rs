@@ -11,7 +11,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-use memchr::{memchr_iter, memrchr};
+use memchr::memchr_iter;
 
 /// A file that was read, by its number in [`Files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,8 @@ pub struct File {
     pub name: String,
     pub path: PathBuf,
     pub text: String,
+    /// Where each line begins.
+    lines: Vec<u32>,
 }
 
 /// All files of one examination, in reading order.
@@ -49,7 +51,14 @@ pub struct Position {
 impl Files {
     pub fn add(&mut self, name: String, path: PathBuf, text: String) -> FileId {
         let id = u32::try_from(self.files.len()).expect("fewer files than 2^32 were read");
-        self.files.push(File { name, path, text });
+        let newlines = memchr_iter(b'\n', text.as_bytes());
+        let lines = std::iter::once(0).chain(newlines.map(|newline| newline as u32 + 1));
+        self.files.push(File {
+            lines: lines.collect(),
+            name,
+            path,
+            text,
+        });
         FileId(id)
     }
 
@@ -74,12 +83,12 @@ impl Files {
     }
 
     pub fn position(&self, id: FileId, offset: u32) -> Position {
-        let text = &self.get(id).text;
+        let File { text, lines, .. } = self.get(id);
         let offset = boundary(text, offset as usize);
-        let before = &text[..offset];
-        let line_start = memrchr(b'\n', before.as_bytes()).map_or(0, |newline| newline + 1);
+        let line = lines.partition_point(|start| *start as usize <= offset);
+        let line_start = lines[line - 1] as usize;
         Position {
-            line: memchr_iter(b'\n', before.as_bytes()).count() + 1,
+            line,
             column: text[line_start..offset].chars().count() + 1,
         }
     }

@@ -74,8 +74,13 @@ pub async fn climb<D: Dial, F: Finish<D>>(
             Err(failed) => failed,
         };
         let Some(wait) = climb.wait_before_retry(number, &failed.fault) else {
-            return climb.end(failed.answer.ok_or(failed.fault.into()));
+            let error = CallError {
+                may_have_arrived: climb.may_have_arrived,
+                ..failed.fault.into()
+            };
+            return climb.end(failed.answer.ok_or(error));
         };
+        climb.may_have_arrived |= failed.fault.known != Known::NotSent;
         kind = Kind::Retry;
         reason = failed.fault.code.name();
         drop(failed);
@@ -98,6 +103,8 @@ struct Climb<'c, D: Dial, F> {
     replayed: Option<Instant>,
     /// The endpoints that were tried.
     tried: Vec<usize>,
+    /// Bytes of an attempt may have reached the service.
+    may_have_arrived: bool,
 }
 
 impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
@@ -113,6 +120,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             made: 0,
             replayed: None,
             tried: Vec::new(),
+            may_have_arrived: false,
         }
     }
 
@@ -165,7 +173,9 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         let end = Instant::now() + time;
         let first = self.exchange_once(pool, end).await;
         match first {
-            Err(failed) if failed.fault.code == Code::StaleConnection => {}
+            Err(failed) if failed.fault.code == Code::StaleConnection => {
+                self.may_have_arrived |= failed.fault.known != Known::NotSent;
+            }
             ended => return ended,
         }
         self.replayed = Some(Instant::now());

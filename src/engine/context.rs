@@ -86,7 +86,8 @@ impl<'r> Context<'r> {
         let frame = std::iter::successors(frame, |frame| frame.outer)
             .find(|frame| frame.variable == variable)?;
         match self.settled[call.0].as_ref()? {
-            Settled::One(_) => None,
+            // It was skipped, or failed, as a whole.
+            Settled::One(outcome) => outcome.part(part),
             Settled::Many(outcomes) => outcomes.get(frame.index)?.part(part),
         }
     }

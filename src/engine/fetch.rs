@@ -114,6 +114,8 @@ pub struct CallError {
     pub detail: Option<String>,
     /// The client sent what was at fault (only `missing_value` and `bad_value`).
     pub is_of_client: bool,
+    /// An attempt before the last one may have reached the service, whatever the code says of the last.
+    pub may_have_arrived: bool,
 }
 
 impl CallError {
@@ -124,7 +126,13 @@ impl CallError {
             retry_after: None,
             detail: None,
             is_of_client: false,
+            may_have_arrived: false,
         }
+    }
+
+    /// The request surely never arrived: what `only: not_sent` asks.
+    pub fn is_not_sent(&self) -> bool {
+        self.code.is_not_sent() && !self.may_have_arrived
     }
 }
 

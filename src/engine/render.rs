@@ -10,8 +10,8 @@ use crate::engine::context::Context;
 use crate::engine::fetch::Exchange;
 use crate::engine::request::RequestBody;
 use crate::json::{Kind, Value};
-use crate::path::{Env, Frame};
-use crate::plan::{Body, CallId, ForwardQuery, Part, Route};
+use crate::path::{Env, Frame, Root};
+use crate::plan::{Body, Call, CallId, ForwardQuery, Part, Route};
 use crate::template::choice::Choice;
 use crate::template::escape::{push_form, push_query as push_pair};
 use crate::template::{Failure, FailureKind};
@@ -31,17 +31,14 @@ pub fn exchange(
     push_query(&mut target, route, id, context, &env)?;
     let mut headers = HeaderMap::with_capacity(8);
     let body = body(route, id, context, &env, &mut headers)?;
-    for name in &call.forward_headers {
-        for value in context.accepted.request.headers.get_all(name) {
-            headers.append(name, value.clone());
-        }
-    }
+    forward_headers(&mut headers, call, &context.accepted.request.headers);
     set_headers(&mut headers, &call.headers, &env)?;
     if let Some(key) = &call.idempotency_key {
         let mut text = String::new();
         key.render(&env, &mut text)?;
         let name = HeaderName::from_static("idempotency-key");
-        headers.insert(name, header_value(&text, key_path())?);
+        let refuse = |refusal| bad("idempotency_key", None, refusal);
+        headers.insert(name, header_value(&text).map_err(refuse)?);
     }
     Ok(Exchange {
         route: Arc::clone(route),
@@ -52,10 +49,6 @@ pub fn exchange(
         deadline,
         identity: Arc::clone(&context.accepted.request.identity),
     })
-}
-
-fn key_path() -> &'static str {
-    "idempotency_key"
 }
 
 fn push_query(
@@ -78,7 +71,7 @@ fn push_query(
         }
     }
     for (name, part) in &call.query {
-        each_text(part, env, |text| {
+        each_text(part, env, Absent::Fails, &mut |text| {
             push_pair(&mut query, name, text);
             Ok(())
         })?;
@@ -90,6 +83,18 @@ fn push_query(
     Ok(())
 }
 
+/// Copies from the client what no other key of the call speaks of, be it with an absent value.
+fn forward_headers(headers: &mut HeaderMap, call: &Call, sent: &HeaderMap) {
+    for name in &call.forward_headers {
+        let is_set = headers.contains_key(name) || call.headers.iter().any(|(set, _)| set == name);
+        if !is_set {
+            for value in sent.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+    }
+}
+
 /// Sets `headers` on top: each name replaces what stood under it, an array repeats it.
 fn set_headers(
     headers: &mut HeaderMap,
@@ -98,8 +103,8 @@ fn set_headers(
 ) -> Result<(), Failure> {
     for (name, part) in parts {
         let mut is_first = true;
-        each_text(part, env, |text| {
-            let value = header_value(text, name.as_str())?;
+        each_text(part, env, Absent::Fails, &mut |text| {
+            let value = header_value(text)?;
             if std::mem::take(&mut is_first) {
                 headers.insert(name, value);
             } else {
@@ -130,7 +135,7 @@ fn body(
         Body::Form(fields) => {
             let mut out = String::new();
             for (name, part) in fields {
-                each_text(part, env, |text| {
+                each_text(part, env, Absent::Fails, &mut |text| {
                     push_form(&mut out, name, text);
                     Ok(())
                 })?;
@@ -157,44 +162,63 @@ fn body(
     Ok(bytes)
 }
 
-/// Gives each text that a part stands for: none if it is absent, several for an array.
+/// What an absent value in a text of a [`Part`] means. A path that is absent always leaves its entry out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It is a failure: in all that is sent to a service.
+    Fails,
+    /// The entry is left out: in the headers of the answer.
+    LeavesOut,
+}
+
+/// Gives each text that a part stands for: none if it is absent, several for an array. What `give`
+/// refuses is a bad value of the part.
 pub fn each_text(
     part: &Part,
     env: &Env<'_>,
-    mut give: impl FnMut(&str) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    give_texts(part, env, &mut give)
-}
-
-fn give_texts(
-    part: &Part,
-    env: &Env<'_>,
-    give: &mut dyn FnMut(&str) -> Result<(), Failure>,
+    absent: Absent,
+    give: &mut dyn FnMut(&str) -> Result<(), &'static str>,
 ) -> Result<(), Failure> {
     match part {
-        Part::Constant(text) => give(text),
+        Part::Constant(text) => give(text).map_err(|refusal| bad(text, None, refusal)),
         Part::List(parts) => parts
             .iter()
-            .try_for_each(|part| give_texts(part, env, give)),
+            .try_for_each(|part| each_text(part, env, absent, give)),
         Part::Text(text) => {
             let mut out = String::new();
-            text.render(env, &mut out)?;
-            give(&out)
+            match absent {
+                Absent::Fails => text.render(env, &mut out)?,
+                Absent::LeavesOut if !text.render_present(env, &mut out)? => return Ok(()),
+                Absent::LeavesOut => {}
+            }
+            let root = text.required_roots().first().copied();
+            give(&out).map_err(|refusal| bad("a text", root, refusal))
         }
         Part::Choice(choice) => {
             let mut out = Vec::new();
             if !choice.render(env, &mut out) {
                 return Ok(());
             }
+            let mut give_one = |value: Value<'_>| {
+                let refuse = |refusal| bad(choice.text(), choice.root(), refusal);
+                give(&scalar(value, choice)?).map_err(refuse)
+            };
             let value = Value::trusted(&out);
             if value.kind() != Kind::Array {
-                return give(&scalar(value, choice)?);
+                return give_one(value);
             }
-            for element in value.elements().filter(|element| !element.is_null()) {
-                give(&scalar(element, choice)?)?;
-            }
-            Ok(())
+            let mut present = value.elements().filter(|element| !element.is_null());
+            present.try_for_each(&mut give_one)
         }
+    }
+}
+
+fn bad(path: &str, root: Option<Root>, refusal: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Bad,
+        path: path.to_owned(),
+        root,
+        message: refusal.to_owned(),
     }
 }
 
@@ -213,11 +237,7 @@ fn scalar<'a>(value: Value<'a>, choice: &Choice) -> Result<std::borrow::Cow<'a, 
 }
 
 /// Refuses what may not stand in a header (`resilience.md` §5).
-pub fn header_value(text: &str, path: &str) -> Result<HeaderValue, Failure> {
-    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Failure {
-        kind: FailureKind::Bad,
-        path: path.to_owned(),
-        root: None,
-        message: "it has a control character, which may not stand in a header".to_owned(),
-    })
+pub fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| "it has a control character, which may not stand in a header")
 }

@@ -431,8 +431,7 @@ impl<'r> Run<'r> {
     fn walk_chain(&mut self, id: CallId, item: usize, place: usize) {
         let chain = &self.route.calls[id.0].fallback;
         for (place, fallback) in chain.iter().enumerate().skip(place) {
-            let code = self.error_of(id, item).code;
-            if fallback.only_not_sent && !code.is_not_sent() {
+            if fallback.only_not_sent && !self.error_of(id, item).is_not_sent() {
                 continue;
             }
             match &fallback.kind {

@@ -10,13 +10,12 @@ use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{ByteStream, CallError, Fetch, Head, LEAST_TIME, StreamedRequest};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record::{self, CallRecord, Record};
-use crate::engine::render;
+use crate::engine::render::{self, Absent};
 use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::RequestBody;
 use crate::engine::run::{Facts, Progress, RouteFailure, Run, call_error, client_status};
 use crate::json::write_text;
-use crate::plan::{CallId, Part, ResponseBody, Role, Status};
-use crate::template::FailureKind;
+use crate::plan::{CallId, ResponseBody, Role, Status};
 
 const DEGRADED: HeaderName = HeaderName::from_static("x-anabranch-degraded");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -206,16 +205,11 @@ impl<'r> Run<'r> {
         let mut headers = HeaderMap::new();
         let env = self.context.env(None);
         for (name, part) in &self.route.response.headers {
-            let given = render::each_text(part, &env, |text| {
-                headers.append(name, render::header_value(text, name.as_str())?);
+            let given = render::each_text(part, &env, Absent::LeavesOut, &mut |text| {
+                headers.append(name, render::header_value(text)?);
                 Ok(())
             });
-            match given {
-                Ok(()) => {}
-                Err(failure)
-                    if failure.kind == FailureKind::Missing && matches!(part, Part::Text(_)) => {}
-                Err(failure) => return Err(self.response_failure(failure)),
-            }
+            given.map_err(|failure| self.response_failure(failure))?;
         }
         Ok(headers)
     }

@@ -25,7 +25,7 @@ use crate::plan::settings;
 use crate::server::answer::{self, After, Answer, Content, Manner};
 use crate::server::body::{self, Bounds, Broken};
 use crate::server::connection::Serve;
-use crate::server::guard::head::{is_target_text, shadows_framing};
+use crate::server::guard::head::{check_method, is_target_text, shadows_framing};
 use crate::server::guard::refusal::Refusal;
 use crate::server::link::Ticket;
 use crate::server::report::Report;
@@ -36,22 +36,22 @@ use crate::telemetry::Finished;
 const EVERY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 
 /// What a request ends with before it is framed.
-enum Outcome {
-    Reply(Reply),
+enum Ending {
+    Reply(Box<Reply>),
     Options { allow: String },
     WrongMethod { allow: String },
     Problem(Problem),
 }
 
-impl From<Refusal> for Outcome {
-    fn from(refusal: Refusal) -> Outcome {
-        Outcome::Problem(Problem::new(refusal.code, refusal.detail))
+impl From<Refusal> for Ending {
+    fn from(refusal: Refusal) -> Ending {
+        Ending::Problem(Problem::new(refusal.code, refusal.detail))
     }
 }
 
-impl From<Problem> for Outcome {
-    fn from(problem: Problem) -> Outcome {
-        Outcome::Problem(problem)
+impl From<Problem> for Ending {
+    fn from(problem: Problem) -> Ending {
+        Ending::Problem(problem)
     }
 }
 
@@ -68,10 +68,10 @@ impl<F: Fetch + 'static> Serve for Server<F> {
         let state = self.state();
         let (parts, body) = request.into_parts();
         let head = Head::new(parts, &state.table.server, &ticket);
-        let mut report = self.report(&state, &head);
+        let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_end_stream();
         let work = answer(&state, &ticket, &head, body, &mut report, &mut is_read);
-        let outcome = caught(work).await.unwrap_or_else(|| {
+        let ending = caught(work).await.unwrap_or_else(|| {
             is_read = false;
             Problem::new(Code::Internal, "the request met a fault of ours").into()
         });
@@ -82,23 +82,28 @@ impl<F: Fetch + 'static> Serve for Server<F> {
             closes: !is_read || ticket.refusal().is_some() || self.drain.is_draining(),
             write_stall: state.table.server.timeouts.write_stall,
         };
-        self.respond(&state, &head, outcome, &manner, ticket, report)
+        self.respond(&state, &head, ending, &manner, ticket, report)
     }
 }
 
 impl<F: Fetch + 'static> Server<F> {
-    fn report(&self, state: &State<F>, head: &Head) -> Report {
+    fn report(&self, state: &State<F>, head: &Head, is_stand_in: bool) -> Report {
+        let path = if is_stand_in {
+            ""
+        } else {
+            head.parts.uri.path()
+        };
         let finished = Finished {
             request_id: head.identity.request_id.clone(),
             trace_id: head.identity.trace_id.clone(),
-            method: Some(head.parts.method.clone()),
-            path: head.parts.uri.path().to_owned(),
+            method: (!is_stand_in).then(|| head.parts.method.clone()),
+            path: path.to_owned(),
             client: head.identity.client_ip,
             generation: state.generation,
             route: None,
             status: Code::ClientGone.status(),
             elapsed: std::time::Duration::ZERO,
-            failure: None,
+            failure: Some(Code::ClientGone),
             record: None,
         };
         Report::new(
@@ -114,15 +119,15 @@ impl<F: Fetch + 'static> Server<F> {
         &self,
         state: &State<F>,
         head: &Head,
-        outcome: Outcome,
+        ending: Ending,
         manner: &Manner,
         ticket: Ticket,
         mut report: Report,
     ) -> Response<Answer> {
         let request_id = &head.identity.request_id;
         let mut detached = Vec::new();
-        let mut content = match outcome {
-            Outcome::Reply(reply) => {
+        let mut content = match ending {
+            Ending::Reply(reply) => {
                 let timing = state
                     .table
                     .server
@@ -143,11 +148,11 @@ impl<F: Fetch + 'static> Server<F> {
                 }
                 content
             }
-            Outcome::Options { allow } => {
+            Ending::Options { allow } => {
                 note_refusal(&mut report, 204, None);
                 allowing(Content::empty(204), &allow)
             }
-            Outcome::WrongMethod { allow } => {
+            Ending::WrongMethod { allow } => {
                 let problem = Problem::new(
                     Code::MethodNotAllowed,
                     "the path has routes, but not for this method",
@@ -155,7 +160,7 @@ impl<F: Fetch + 'static> Server<F> {
                 note_refusal(&mut report, problem.status, Some(problem.code));
                 allowing(Content::problem(&problem, request_id), &allow)
             }
-            Outcome::Problem(problem) => {
+            Ending::Problem(problem) => {
                 note_refusal(&mut report, problem.status, Some(problem.code));
                 Content::problem(&problem, request_id)
             }
@@ -204,7 +209,7 @@ fn authority(parts: &mut Parts) -> String {
 /// Runs `work`; `None` if it panicked, which ends nothing but this request.
 async fn caught<T>(work: impl Future<Output = Result<T, T>>) -> Option<T> {
     let result = AssertUnwindSafe(work).catch_unwind().await.ok()?;
-    Some(result.unwrap_or_else(|outcome| outcome))
+    Some(result.unwrap_or_else(|ending| ending))
 }
 
 /// The answer to a request, `Err` where it comes from the door.
@@ -215,7 +220,7 @@ async fn answer<F: Fetch + 'static>(
     body: Incoming,
     report: &mut Report,
     is_read: &mut bool,
-) -> Result<Outcome, Outcome> {
+) -> Result<Ending, Ending> {
     if let Some(refusal) = ticket.refusal() {
         return Err(refusal.into());
     }
@@ -280,10 +285,10 @@ async fn receive(
 }
 
 /// A streamed body that the client broke off fails the call, but it is not the service's fault.
-fn blame_client(reply: Reply, broken: Option<&Broken>) -> Outcome {
+fn blame_client(reply: Reply, broken: Option<&Broken>) -> Ending {
     match broken.and_then(|broken| broken.get()) {
         Some(refusal) if reply.record.failure.is_some() => (*refusal).into(),
-        _ => Outcome::Reply(reply),
+        _ => Ending::Reply(Box::new(reply)),
     }
 }
 
@@ -326,14 +331,7 @@ fn check(parts: &Parts, limits: &settings::Limits) -> Result<(), Refusal> {
     if parts.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
         return Err(Refusal::bad("there are two Content-Lengths"));
     }
-    match parts.method {
-        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH => Ok(()),
-        Method::DELETE | Method::OPTIONS | Method::TRACE => Ok(()),
-        _ => Err(Refusal::new(
-            Code::UnknownMethod,
-            "the method is not known here",
-        )),
-    }
+    check_method(parts.method.as_str().as_bytes())
 }
 
 fn check_host(parts: &Parts) -> Result<(), Refusal> {
@@ -349,17 +347,17 @@ fn check_host(parts: &Parts) -> Result<(), Refusal> {
     }
 }
 
-fn find<F>(state: &State<F>, head: &Head) -> Result<(Arc<Route>, Vec<String>), Outcome> {
+fn find<F>(state: &State<F>, head: &Head) -> Result<(Arc<Route>, Vec<String>), Ending> {
     let (method, path) = (&head.parts.method, head.parts.uri.path());
     if path == "*" {
-        return Err(Outcome::Options {
+        return Err(Ending::Options {
             allow: EVERY_METHOD.to_owned(),
         });
     }
     match state.table.matcher.find(method, &head.host, path) {
         Match::Route { index, parameters } => Ok((state.table.routes[index].clone(), parameters)),
-        Match::Options { allow } => Err(Outcome::Options { allow }),
-        Match::MethodNotAllowed { allow } => Err(Outcome::WrongMethod { allow }),
+        Match::Options { allow } => Err(Ending::Options { allow }),
+        Match::MethodNotAllowed { allow } => Err(Ending::WrongMethod { allow }),
         Match::NotFound => Err(Problem::new(Code::NoRoute, "no route has this path").into()),
         Match::BadPath => {
             Err(Refusal::bad("an escape in the path is broken or is no UTF-8").into())

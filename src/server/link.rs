@@ -19,11 +19,20 @@ pub struct Link {
     pub peer: SocketAddr,
     begun: AtomicU64,
     finished: AtomicU64,
-    /// The number of the request that is refused, and why. Nothing comes after it.
-    refusal: OnceLock<(u64, Refusal)>,
+    /// Nothing comes after it.
+    refused: OnceLock<Refused>,
     answers: Mutex<Answers>,
     /// Whoever waits at the socket for the last request to end.
     waiter: AtomicWaker,
+}
+
+/// A request that is refused.
+#[derive(Debug)]
+struct Refused {
+    number: u64,
+    refusal: Refusal,
+    /// Already its head was: what hyper reads in its place is ours.
+    is_stand_in: bool,
 }
 
 /// The answers that are on their way, for connections where the socket cannot tell which one stalls.
@@ -40,7 +49,7 @@ impl Link {
             peer,
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
-            refusal: OnceLock::new(),
+            refused: OnceLock::new(),
             answers: Mutex::new(Answers {
                 last_change: Instant::now(),
                 waiting: HashMap::new(),
@@ -68,20 +77,33 @@ impl Link {
         self.finished() >= count
     }
 
-    pub fn refuse(&self, number: u64, refusal: Refusal) {
+    /// Says that the head of this request is refused; hyper is given another in its place.
+    pub fn refuse_head(&self, number: u64, refusal: Refusal) {
+        self.refuse(number, refusal, true);
+    }
+
+    /// Says why the body of this request breaks off.
+    pub fn refuse_body(&self, number: u64, refusal: Refusal) {
+        self.refuse(number, refusal, false);
+    }
+
+    fn refuse(&self, number: u64, refusal: Refusal, is_stand_in: bool) {
         // Only the first counts: nothing is read after it.
-        let _ = self.refusal.set((number, refusal));
+        let _ = self.refused.set(Refused {
+            number,
+            refusal,
+            is_stand_in,
+        });
     }
 
     pub fn has_refused(&self) -> bool {
-        self.refusal.get().is_some()
+        self.refused.get().is_some()
     }
 
-    fn refusal_of(&self, number: u64) -> Option<Refusal> {
-        match self.refusal.get() {
-            Some((refused, refusal)) if *refused == number => Some(*refusal),
-            _ => None,
-        }
+    fn refused(&self, number: u64) -> Option<&Refused> {
+        self.refused
+            .get()
+            .filter(|refused| refused.number == number)
     }
 
     /// Since when no request is in flight.
@@ -121,13 +143,22 @@ impl Ticket {
 
     /// Why this request, or its body, was not let through.
     pub fn refusal(&self) -> Option<Refusal> {
-        self.link.refusal_of(self.number)
+        self.link
+            .refused(self.number)
+            .map(|refused| refused.refusal)
+    }
+
+    /// What stands in this request is ours: the client's could not be read.
+    pub fn is_stand_in(&self) -> bool {
+        self.link
+            .refused(self.number)
+            .is_some_and(|refused| refused.is_stand_in)
     }
 
     /// The same question, for whoever outlives the ticket.
     pub fn inquiry(&self) -> impl Fn() -> Option<Refusal> + Send + Unpin + 'static {
         let (link, number) = (self.link.clone(), self.number);
-        move || link.refusal_of(number)
+        move || link.refused(number).map(|refused| refused.refusal)
     }
 
     /// From now on the answer waits for its client to take what it has.

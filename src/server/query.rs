@@ -45,9 +45,11 @@ fn digit(byte: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
+    type Pairs<'p> = &'p [(&'p str, &'p str)];
+
     #[test]
     fn a_query_is_pairs_in_order() {
-        let rows: [(&str, Option<&[(&str, &str)]>); 9] = [
+        let rows: [(&str, Option<Pairs<'_>>); 9] = [
             ("", Some(&[])),
             ("a=1&b=2&a=3", Some(&[("a", "1"), ("b", "2"), ("a", "3")])),
             ("a", Some(&[("a", "")])),

@@ -56,9 +56,6 @@ impl Drop for Report {
     fn drop(&mut self) {
         self.counts.end_request();
         if let Some(mut finished) = self.finished.take() {
-            if finished.status == Code::ClientGone.status() {
-                finished.failure = Some(Code::ClientGone);
-            }
             finished.elapsed = self.started.elapsed();
             self.telemetry.finished(&self.meters, finished);
         }

@@ -143,7 +143,15 @@ impl Metrics {
             route.degraded();
         }
         for call in &record.calls {
-            route.calls[call.call.0].settled(call, record.failure.is_none());
+            let entries = record.errors.iter().filter(|entry| entry.call == call.call);
+            route.calls[call.call.0].settled(call, entries.count(), record.failure.is_none());
+        }
+        for entry in &record.errors {
+            let outcome = match entry.fallback {
+                Some(_) => Outcome::Fallback,
+                None => Outcome::Failed,
+            };
+            route.calls[entry.call.0].count(outcome, Some(entry.code), 1);
         }
         if finished.failure != Some(Code::ClientGone) {
             self.cut_short(record);
@@ -230,7 +238,11 @@ impl Observe for Meters {
 impl Meters {
     /// Counts a call that is in no record of a run, because it was made after the answer.
     pub fn detached(&self, route: usize, record: &CallRecord) {
-        self.routes[route].calls[record.call.0].settled(record, true);
+        let meters = &self.routes[route].calls[record.call.0];
+        meters.settled(record, 0, true);
+        if record.outcome == Outcome::Failed {
+            meters.count(record.outcome, record.code, 1);
+        }
     }
 
     /// Counts a detached call that found no room in its queue and was never sent.
@@ -310,22 +322,29 @@ impl CallMeters {
         }
     }
 
-    /// Counts a settled call: once, or, of a `for_each`, once for each element. Of a run that failed
-    /// only those elements are known that failed; the others may have been cut short.
-    fn settled(&self, record: &CallRecord, is_whole: bool) {
+    /// Counts what did not fail of a settled call: it once, or, of a `for_each`, each element without
+    /// an entry in `errors`. What failed is counted by its entry.
+    fn settled(&self, record: &CallRecord, entries: usize, is_whole: bool) {
         if record.attempts > 0 {
             self.took(record.elapsed);
         }
-        let (items, failed) = match record.items {
-            Some((items, failed)) if items > 0 && (is_whole || failed > 0) => (items, failed),
-            _ => return self.count(record.outcome, record.code, 1),
-        };
-        let good = items.saturating_sub(failed);
-        if is_whole && good > 0 {
-            self.count(Outcome::Live, None, good as u64);
+        match (record.outcome, record.items) {
+            (Outcome::Skipped | Outcome::Cancelled, _) => self.count(record.outcome, None, 1),
+            (Outcome::Live, None) => self.count(Outcome::Live, None, 1),
+            (Outcome::Live | Outcome::Fallback, Some((items, _))) => {
+                self.count_live(items.saturating_sub(entries));
+            }
+            // Where the run failed, the other elements may have been cut short.
+            (Outcome::Failed, Some((items, failed))) if is_whole && failed < items => {
+                self.count_live(items.saturating_sub(entries));
+            }
+            (Outcome::Fallback | Outcome::Failed, _) => {}
         }
-        if failed > 0 {
-            self.count(record.outcome, record.code, failed as u64);
+    }
+
+    fn count_live(&self, times: usize) {
+        if times > 0 {
+            self.count(Outcome::Live, None, times as u64);
         }
     }
 

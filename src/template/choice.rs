@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::json::{Body, Demand, Kind, Limits, Value};
-use crate::path::{Bind, Env, Query, Root};
+use crate::path::{Bind, Bound, Env, Query, Root, Rooted};
 use crate::template::tags::{error, is_placeholder};
 use crate::template::{Error, Failure, FailureKind};
 
@@ -124,6 +124,21 @@ fn shifted(fault: Error, offset: usize) -> Error {
     }
 }
 
+/// Says where a query stands in the whole text, not in its operand.
+struct Shifted<'b> {
+    binder: &'b mut dyn Bind,
+    offset: usize,
+}
+
+impl Bind for Shifted<'_> {
+    fn bind(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
+        self.binder.bind(&Rooted {
+            offset: rooted.offset + self.offset,
+            ..rooted.clone()
+        })
+    }
+}
+
 impl Choice {
     /// As the operator wrote it.
     pub fn text(&self) -> &str {
@@ -137,9 +152,11 @@ impl Choice {
 
     pub fn bind(&mut self, binder: &mut dyn Bind) -> Result<(), Error> {
         for (query, offset) in self.queries.iter_mut().zip(&self.offsets) {
-            query
-                .bind(binder)
-                .map_err(|fault| shifted(fault, *offset))?;
+            let mut shifted = Shifted {
+                binder,
+                offset: *offset,
+            };
+            query.bind(&mut shifted)?;
         }
         Ok(())
     }

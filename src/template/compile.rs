@@ -485,7 +485,7 @@ impl<'s> Compiler<'s> {
             ("last", _) => Ok(Operand::Last),
             (_, Some(name)) if name.len() > 1 => {
                 let keys = keys(&name[1..])
-                    .or_else(|(message, help)| Err(error(offset, text.len(), message, help)))?;
+                    .map_err(|(message, help)| error(offset, text.len(), message, help))?;
                 Ok(context(offset, text, keys))
             }
             (_, Some(_)) => refuse(

@@ -1,6 +1,7 @@
 //! A case of the corpus as it is written. `tests/corpus.rs` says what may stand in it.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use super::{Block, blocks};
 
@@ -100,6 +101,36 @@ fn message(text: &str) -> Message {
         headers: lines.map(str::to_owned).collect(),
         body: body.to_owned(),
     }
+}
+
+/// A service for each call, and for each that a call names.
+pub fn declared(yaml: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    let mut in_calls = false;
+    for line in yaml.lines() {
+        if !line.starts_with(' ') && !line.is_empty() {
+            in_calls = line.trim_end() == "calls:";
+        }
+        let name = line
+            .strip_prefix("  ")
+            .and_then(|rest| rest.split_once(':'));
+        if let Some((name, _)) = name
+            && in_calls
+            && !name.starts_with([' ', '#'])
+        {
+            names.push(name);
+        }
+        if let Some((_, named)) = line.split_once(" service: ") {
+            names.push(named.split([' ', ',', '}', '#']).next().unwrap_or_default());
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    let mut text = "services:\n  nobody: { url: \"http://nobody.test\" }\n".to_owned();
+    for name in names {
+        writeln!(text, "  {name}: {{ url: \"http://service.test\" }}").unwrap();
+    }
+    text
 }
 
 /// Columns may be set by spaces.

@@ -17,6 +17,8 @@ pub struct Facts<'f> {
     pub route: &'f Route,
     pub reads: &'f [Read],
     pub services: &'f [Service],
+    /// No error was found in the document, so that everything it reads is known.
+    pub is_whole: bool,
 }
 
 /// All warnings about a route.
@@ -25,7 +27,9 @@ pub fn apply(facts: &Facts<'_>) -> Vec<Diagnostic> {
     found.extend(time::worst_case(facts));
     found.extend(cost::many_attempts(facts));
     found.extend(graph::redundant_waits(facts));
-    found.extend(reads::unread_calls(facts));
+    if facts.is_whole {
+        found.extend(reads::unread_calls(facts));
+    }
     found.extend(reads::optional_needs(facts));
     found
 }

@@ -9,7 +9,7 @@ use crate::config::node::{Entry, Node};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::plan::compile::names::{Names, Reader, list};
 use crate::plan::compile::services::{Reported, Services};
-use crate::plan::compile::templates::{self, Loop};
+use crate::plan::compile::templates;
 use crate::plan::timeline::{backoffs, call_time};
 use crate::plan::{
     Body, Call, CallId, Decode, Fallback, FallbackKind, ForEach, ForwardQuery, Part, Retry, Role,
@@ -73,7 +73,17 @@ pub fn compile(
     names.reading(Reader::Call(id), name.span);
     let target = target.as_ref();
     let method = target.map_or(Method::GET, |target| target.method.value.clone());
-    let entered = enter_loop(id, call, surroundings.owner, names);
+    let looped = for_each.as_ref().and_then(|node| {
+        names.reading(Reader::Call(id), node.span);
+        templates::enter_loop(&node.value, names)
+    });
+    let owners_loop = owners_loop(call, surroundings.owner);
+    if let Some(node) = owners_loop {
+        let before = names.diagnostics.len();
+        templates::enter_loop(node, names);
+        // What is wrong with it is said of its owner.
+        names.diagnostics.truncate(before);
+    }
     let chain = compile_chain(id, fallback.as_ref(), names);
     let (service, path) = match target {
         Some(target) => {
@@ -100,7 +110,7 @@ pub fn compile(
         names.reading(Reader::Call(id), node.span);
         templates::condition(&node.value, names)
     });
-    let when_per_element = for_each.is_some()
+    let when_per_element = looped.is_some()
         && when
             .as_ref()
             .is_some_and(|when| reads_loop(when.text(), for_each));
@@ -112,11 +122,9 @@ pub fn compile(
         names.reading(Reader::SuccessWhen(id), node.span);
         templates::condition(&node.value, names)
     });
-    if let Some(entered) = &entered {
-        templates::leave_loop(entered, names);
+    if for_each.is_some() || owners_loop.is_some() {
+        names.leave();
     }
-    let looped = entered.and_then(|entered| entered.source);
-    let looped = looped.filter(|_| for_each.is_some());
     let is_safe = safe.as_ref().is_some_and(|safe| safe.value);
     let has_key = idempotency_key.is_some();
     let is_idempotent = !matches!(method, Method::POST | Method::PATCH);
@@ -177,6 +185,9 @@ pub fn compile(
         .as_ref()
         .or(shared.and_then(|shared| shared.max_body.as_ref()))
         .or(surroundings.defaults.max_body.as_ref());
+    if call.for_each.is_some() && for_each.is_none() {
+        return None;
+    }
     Some(Call {
         name: name.value.clone(),
         service: service?,
@@ -322,24 +333,10 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
     }
 }
 
-/// The loop that a call's keys stand in: its own, or, for a fallback of exactly one call, the owner's,
-/// whose findings are the owner's.
-fn enter_loop(
-    id: CallId,
-    call: &document::Call,
-    owner: Option<&document::Call>,
-    names: &mut Names,
-) -> Option<Loop> {
-    names.reading(Reader::Call(id), call.name.span);
-    if let Some(node) = &call.for_each {
-        names.reading(Reader::Call(id), node.span);
-        return Some(templates::enter_loop(&node.value, names));
-    }
+/// The loop that a fallback call runs in: that of the call it stands in for.
+fn owners_loop<'d>(call: &document::Call, owner: Option<&'d document::Call>) -> Option<&'d Node> {
     let node = owner?.for_each.as_ref()?;
-    let before = names.diagnostics.len();
-    let entered = templates::enter_loop(&node.value, names);
-    names.diagnostics.truncate(before);
-    Some(entered)
+    call.for_each.is_none().then_some(&node.value)
 }
 
 /// Whether a condition reads the variable of the call's own loop.
@@ -375,15 +372,14 @@ fn compile_path(node: &Node, names: &mut Names) -> Option<Text> {
         "" => "/",
         path => path,
     };
-    let parsed = Text::parse(path, &source.fills, Place::Path);
-    let text = parsed.map_err(|error| {
-        let span = node.part(error.offset + start, error.length);
-        let mut found = Diagnostic::error("R0403", span, error.message);
-        found.help = error.help;
-        names.diagnostics.push(found);
-    });
-    let bind = |text: &mut Text, names: &mut Names| text.bind(names);
-    let mut text = templates::bound(node, start, &text.ok()?, bind, names)?;
+    let mut text = match Text::parse(path, &source.fills, Place::Path) {
+        Ok(text) => templates::bound(node, start, names, text, Text::bind)?,
+        Err(error) => {
+            let found = templates::placed(node, "R0403", start, error);
+            names.diagnostics.push(found);
+            return None;
+        }
+    };
     let rest = names.rest_parameter();
     let sources = &names.sources;
     text.mark_rest(|root| match &sources[root.0 as usize] {
@@ -516,14 +512,15 @@ fn compile_header(
     parts.extend(part.map(|part| (name, part)));
 }
 
-/// Examines the headers of `defaults` and of a service, which perhaps no call uses. What names in
-/// them mean is up to the calls.
+/// Examines the headers of `defaults` or of a service, which perhaps no call uses. What names in them
+/// mean is up to the calls.
 pub fn check_inherited(shared: &Shared, reported: &mut Reported) -> Vec<Diagnostic> {
     let Some(headers) = &shared.headers else {
         return Vec::new();
     };
-    let mut names = Names::new(Vec::new(), None, headers.span);
-    names.begin_unsure();
+    let mut names = Names::new(Vec::new(), Vec::new(), false, headers.span);
+    names.any_parameter = true;
+    names.any_name = true;
     compile_headers(CallId(0), [Some(headers), None], None, reported, &mut names);
     names.diagnostics
 }

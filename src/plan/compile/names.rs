@@ -13,7 +13,6 @@ use crate::config::document;
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::json::{Demand, Slot, Step};
 use crate::path::{Bind, Bound, Error, Root, Rooted, demand_of};
-use crate::plan::pattern::Pattern;
 use crate::plan::{CallId, CallPart, RequestPart, Role, Source};
 
 /// Who reads, which decides what may be read.
@@ -40,12 +39,13 @@ pub struct Read {
 
 pub struct Names {
     calls: Vec<Known>,
-    /// Those of the route's path; `None` where it could not be read, and so may have any.
-    parameters: Option<Vec<String>>,
+    parameters: Vec<String>,
     has_rest: bool,
-    /// Above zero where a name may come from a key that could not be read: what is not known is
-    /// then no fault of who reads it.
-    unsure: usize,
+    /// The route's path could not be read, so it may have any parameter.
+    pub any_parameter: bool,
+    /// A name may come from a key that could not be read: what is not known is then no fault of who
+    /// reads it.
+    pub any_name: bool,
     pub sources: Vec<Source>,
     roots: HashMap<Source, Root>,
     pub request_demand: Option<Demand>,
@@ -54,25 +54,8 @@ pub struct Names {
     reader: Reader,
     span: Span,
     variables: Vec<Variable>,
-    /// How many of the next names that are refused are let through (see [`Names::bind_all`]).
-    forgiven: usize,
-    /// The code of the name that was refused last.
-    refusal: &'static str,
     pub diagnostics: Vec<Diagnostic>,
 }
-
-/// Why a name is refused.
-struct Refusal {
-    code: &'static str,
-    error: Error,
-}
-
-/// A name that is not known.
-const UNKNOWN: &str = "R0201";
-/// A name that is known, and may not be read where it stands.
-const UNREADABLE: &str = "R0209";
-/// As many names of one value are refused by name.
-const MOST_REFUSED: usize = 20;
 
 /// What is known of a call before anything is compiled.
 pub struct Known {
@@ -108,13 +91,14 @@ enum Holder {
 }
 
 impl Names {
-    pub fn new(calls: Vec<Known>, pattern: Option<&Pattern>, span: Span) -> Names {
+    pub fn new(calls: Vec<Known>, parameters: Vec<String>, has_rest: bool, span: Span) -> Names {
         Names {
             demands: calls.iter().map(|_| Demands::default()).collect(),
             calls,
-            parameters: pattern.map(Pattern::parameters),
-            has_rest: pattern.is_some_and(Pattern::has_rest),
-            unsure: 0,
+            parameters,
+            has_rest,
+            any_parameter: false,
+            any_name: false,
             sources: Vec::new(),
             roots: HashMap::new(),
             request_demand: None,
@@ -122,31 +106,8 @@ impl Names {
             reader: Reader::Response,
             span,
             variables: Vec::new(),
-            forgiven: 0,
-            refusal: UNKNOWN,
             diagnostics: Vec::new(),
         }
-    }
-
-    /// Binds a value. A bind ends at the first name that is refused, so it is begun again with that
-    /// one let through, until all that is wrong with the value is known: codes, and their places.
-    pub fn bind_all<T: Clone>(
-        &mut self,
-        unbound: &T,
-        bind: impl Fn(&mut T, &mut Names) -> Result<(), Error>,
-    ) -> Result<T, Vec<(&'static str, Error)>> {
-        let mut refused = Vec::new();
-        while refused.len() < MOST_REFUSED {
-            self.forgiven = refused.len();
-            let mut value = unbound.clone();
-            match bind(&mut value, self) {
-                Ok(()) if refused.is_empty() => return Ok(value),
-                Ok(()) => break,
-                Err(error) => refused.push((self.refusal, error)),
-            }
-        }
-        self.forgiven = 0;
-        Err(refused)
     }
 
     /// From now on `reader` reads, in the value at `span`.
@@ -162,8 +123,7 @@ impl Names {
 
     /// The place of the parameter that holds the rest of the path.
     pub fn rest_parameter(&self) -> Option<usize> {
-        let parameters = self.parameters.as_ref().filter(|_| self.has_rest)?;
-        parameters.len().checked_sub(1)
+        self.has_rest.then(|| self.parameters.len() - 1)
     }
 
     pub fn call_names(&self) -> impl Iterator<Item = &str> {
@@ -175,30 +135,38 @@ impl Names {
     }
 
     /// A loop variable comes into force: it runs over `list` (the text of the path, without spaces
-    /// and `?? []`), whose first query is `query`, bound, if it could be. `Err` says what is wrong with
-    /// the name; the variable is in force all the same, so that nobody who reads it is at fault.
+    /// and `?? []`), whose first query is `query`. Must be called after the query is bound.
     pub fn enter(
         &mut self,
         name: &str,
         list: &str,
-        query: Option<&crate::path::Query>,
+        query: &crate::path::Query,
     ) -> Result<Root, String> {
-        let refusal = self.refuse_variable(name);
-        let root = match query {
-            Some(query) => {
-                let origin = query.root();
-                self.root(Source::Variable(name.to_owned(), origin))
-            }
-            None => self.root(Source::Errors),
-        };
-        let origins = query.map_or(Vec::new(), |query| self.origins_of(query));
+        if let Some(message) = self.refuse_variable(name) {
+            return Err(message);
+        }
+        let origin = query.root();
+        let root = self.root(Source::Variable(name.to_owned(), origin));
+        let origins = self.origins_of(query);
         self.variables.push(Variable {
             name: name.to_owned(),
             root,
             list: list.to_owned(),
             origins,
         });
-        refusal.map_or(Ok(root), Err)
+        Ok(root)
+    }
+
+    /// A loop variable comes into force whose list could not be compiled: a finding was made, and
+    /// what reads the variable is none.
+    pub fn enter_unknown(&mut self, name: &str, list: &str) {
+        let root = self.root(Source::Variable(name.to_owned(), Root(u32::MAX)));
+        self.variables.push(Variable {
+            name: name.to_owned(),
+            root,
+            list: list.to_owned(),
+            origins: Vec::new(),
+        });
     }
 
     /// The innermost loop variable goes.
@@ -206,13 +174,9 @@ impl Names {
         self.variables.pop();
     }
 
-    /// From here on a name may come from a key that could not be read.
-    pub fn begin_unsure(&mut self) {
-        self.unsure += 1;
-    }
-
-    pub fn end_unsure(&mut self) {
-        self.unsure = self.unsure.saturating_sub(1);
+    #[cfg(test)]
+    pub fn is_outside_loops(&self) -> bool {
+        self.variables.is_empty()
     }
 
     fn refuse_variable(&self, name: &str) -> Option<String> {
@@ -298,7 +262,7 @@ impl Names {
         root
     }
 
-    fn bind_request(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Refusal> {
+    fn bind_request(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
         let Some(Step::Name(part)) = rooted.prefix.get(1) else {
             self.request_demand.get_or_insert_default();
             return Ok(self.bound(Source::Request(RequestPart::Whole), 1));
@@ -325,12 +289,9 @@ impl Names {
             "path" => match name {
                 None => RequestPart::Path(None),
                 Some(name) => {
-                    let Some(parameters) = &self.parameters else {
-                        return Ok(self.bound(Source::Request(RequestPart::Path(None)), 2));
-                    };
-                    let place = parameters.iter().position(|known| *known == name);
-                    if place.is_none() {
-                        let known = parameters.iter().map(String::as_str);
+                    let place = self.parameters.iter().position(|known| *known == name);
+                    if place.is_none() && !self.any_parameter {
+                        let known = self.parameters.iter().map(String::as_str);
                         return Err(unknown(rooted, "path", &name, known));
                     }
                     RequestPart::Path(place)
@@ -345,7 +306,7 @@ impl Names {
         Ok(self.bound(Source::Request(part), consumed))
     }
 
-    fn bind_call(&mut self, rooted: &Rooted<'_>, call: CallId) -> Result<Bound, Refusal> {
+    fn bind_call(&mut self, rooted: &Rooted<'_>, call: CallId) -> Result<Bound, Error> {
         self.refuse_reading(rooted, call)?;
         if self.calls[call.0].list.is_some() {
             return self.bind_results(rooted, call);
@@ -366,7 +327,7 @@ impl Names {
     }
 
     /// `$.NAME` of a `for_each` is an array of results.
-    fn bind_results(&mut self, rooted: &Rooted<'_>, call: CallId) -> Result<Bound, Refusal> {
+    fn bind_results(&mut self, rooted: &Rooted<'_>, call: CallId) -> Result<Bound, Error> {
         let name = self.calls[call.0].name.clone();
         if let Some(Step::Name(part)) = rooted.prefix.get(1) {
             let help = format!(
@@ -388,7 +349,7 @@ impl Names {
     }
 
     /// `$.each.NAME…`: this element's result.
-    fn bind_each(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Refusal> {
+    fn bind_each(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
         let Some(Step::Name(name)) = rooted.prefix.get(1).cloned() else {
             let help = "name a `for_each` call: `$.each.NAME.body`";
             return Err(at_name(
@@ -433,7 +394,7 @@ impl Names {
         Ok(self.bound(Source::Each(call, variable, part), consumed))
     }
 
-    fn bind_reply(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Refusal> {
+    fn bind_reply(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
         let (Reader::Take(call) | Reader::SuccessWhen(call)) = self.reader else {
             let help =
                 "only `take` and `success_when` read `$.reply`; elsewhere write the call's name";
@@ -467,7 +428,7 @@ impl Names {
         rooted: &Rooted<'_>,
         at: usize,
         holder: Holder,
-    ) -> Result<(CallPart, usize), Refusal> {
+    ) -> Result<(CallPart, usize), Error> {
         let Some(Step::Name(part)) = rooted.prefix.get(at) else {
             return Ok((CallPart::Whole, at));
         };
@@ -505,7 +466,7 @@ impl Names {
     }
 
     /// Whether this reader may read that call.
-    fn refuse_reading(&self, rooted: &Rooted<'_>, call: CallId) -> Result<(), Refusal> {
+    fn refuse_reading(&self, rooted: &Rooted<'_>, call: CallId) -> Result<(), Error> {
         let name = &self.calls[call.0].name;
         let refuse = |message: String, help: &str| Err(at_name(rooted, name, message, help));
         let reader = match self.reader {
@@ -538,7 +499,7 @@ impl Names {
         }
     }
 
-    fn refuse_early(&self, rooted: &Rooted<'_>, name: &str) -> Result<(), Refusal> {
+    fn refuse_early(&self, rooted: &Rooted<'_>, name: &str) -> Result<(), Error> {
         let is_late = match self.reader {
             Reader::Response => true,
             Reader::Call(call) => self.role(call) == Role::Detached,
@@ -594,21 +555,6 @@ impl Names {
 
 impl Bind for Names {
     fn bind(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
-        let Refusal { code, error } = match self.bind_name(rooted) {
-            Ok(bound) => return Ok(bound),
-            Err(refusal) => refusal,
-        };
-        if self.forgiven > 0 {
-            self.forgiven -= 1;
-            return Ok(self.bound(Source::Errors, 1));
-        }
-        self.refusal = code;
-        Err(error)
-    }
-}
-
-impl Names {
-    fn bind_name(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Refusal> {
         let Some(Step::Name(first)) = rooted.prefix.first().cloned() else {
             let help =
                 "begin with `request` or the name of a call: `$.request.path.id`, `$.pricing.body`";
@@ -629,7 +575,7 @@ impl Names {
         }
         match first.as_str() {
             "request" => self.bind_request(rooted),
-            "each" if self.unsure > 0 => Ok(self.bound(Source::Errors, 1)),
+            "each" if self.any_name => Ok(self.bound(Source::Errors, 1)),
             "each" => self.bind_each(rooted),
             "reply" => self.bind_reply(rooted),
             "errors" => {
@@ -655,7 +601,7 @@ impl Names {
             }
             name => match self.call_named(name) {
                 Some(call) => self.bind_call(rooted, call),
-                None if self.unsure > 0 => Ok(self.bound(Source::Errors, 1)),
+                None if self.any_name => Ok(self.bound(Source::Errors, 1)),
                 None => Err(self.unknown_call(rooted, name)),
             },
         }
@@ -663,7 +609,7 @@ impl Names {
 }
 
 impl Names {
-    fn unknown_call(&self, rooted: &Rooted<'_>, name: &str) -> Refusal {
+    fn unknown_call(&self, rooted: &Rooted<'_>, name: &str) -> Error {
         let variables = self.variables.iter().map(|variable| variable.name.as_str());
         let known = self
             .call_names()
@@ -676,12 +622,7 @@ impl Names {
                 list(self.call_names())
             ),
         };
-        not_known(at_name(
-            rooted,
-            name,
-            format!("unknown call `{name}`"),
-            &help,
-        ))
+        at_name(rooted, name, format!("unknown call `{name}`"), &help)
     }
 }
 
@@ -710,7 +651,7 @@ fn is_head(part: &CallPart) -> bool {
     matches!(part, CallPart::Status | CallPart::Headers(_))
 }
 
-fn header(rooted: &Rooted<'_>, name: &str) -> Result<HeaderName, Refusal> {
+fn header(rooted: &Rooted<'_>, name: &str) -> Result<HeaderName, Error> {
     let lower = name.to_ascii_lowercase();
     if lower != name {
         let help = format!("write `{lower}`");
@@ -732,15 +673,14 @@ fn unknown<'k>(
     whole: &str,
     name: &str,
     known: impl IntoIterator<Item = &'k str>,
-) -> Refusal {
+) -> Error {
     let known: Vec<&str> = known.into_iter().collect();
     let help = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("it has {}", list(known.into_iter())),
     };
     let message = format!("`{whole}` has no `{name}`");
-    let place = find_step(rooted, name, Some(whole));
-    not_known(at(rooted, place, message, &help))
+    at(rooted, find_step(rooted, name, Some(whole)), message, &help)
 }
 
 /// `a`, `b` and `c` in backticks; `nothing` for none.
@@ -752,29 +692,19 @@ pub fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     }
 }
 
-fn not_known(refusal: Refusal) -> Refusal {
-    Refusal {
-        code: UNKNOWN,
-        ..refusal
-    }
-}
-
-/// At the place of `name` within the query.
-fn at_name(rooted: &Rooted<'_>, name: &str, message: String, help: &str) -> Refusal {
+/// An error at the place of `name` within the query.
+fn at_name(rooted: &Rooted<'_>, name: &str, message: String, help: &str) -> Error {
     at(rooted, find_step(rooted, name, None), message, help)
 }
 
-/// At a part of the query, or at the query as a whole.
-fn at(rooted: &Rooted<'_>, place: Option<Range<usize>>, message: String, help: &str) -> Refusal {
+/// An error at a part of the query, or at the query as a whole.
+fn at(rooted: &Rooted<'_>, place: Option<Range<usize>>, message: String, help: &str) -> Error {
     let place = place.unwrap_or(0..rooted.length);
-    Refusal {
-        code: UNREADABLE,
-        error: Error {
-            offset: rooted.offset + place.start,
-            length: place.len(),
-            message,
-            help: Some(help.to_owned()),
-        },
+    Error {
+        offset: rooted.offset + place.start,
+        length: place.len(),
+        message,
+        help: Some(help.to_owned()),
     }
 }
 

@@ -54,6 +54,7 @@ pub fn compile<'d>(
         timeout,
         input,
         calls,
+        calls_are_known,
         response,
     } = document;
     let mut found = Vec::new();
@@ -67,8 +68,9 @@ pub fn compile<'d>(
         .is_some_and(|pattern| pattern.path.has_rest());
     let roles = roles(calls, response.as_ref());
     let known = names::known(calls, &roles);
-    let shape = pattern.as_ref().map(|pattern| &pattern.path);
-    let mut names = Names::new(known, shape, *span);
+    let mut names = Names::new(known, parameters.clone(), has_rest, *span);
+    names.any_parameter = pattern.is_none();
+    names.any_name = !calls_are_known;
     names.diagnostics.append(&mut found);
     let timeout = timeout
         .as_ref()
@@ -95,6 +97,7 @@ pub fn compile<'d>(
         names.reading(Reader::Response, response.span);
         compile_response(&response.value, &mut names)
     });
+    let shape = pattern.as_ref().map(|pattern| &pattern.path);
     let input = input::compile(input.as_ref(), shape, server, &mut names);
     let graph = graph::build(calls, &mut names);
     let calls: Option<Vec<Call>> = compiled.into_iter().collect();
@@ -370,7 +373,7 @@ fn compile_status(node: &Node, names: &mut Names) -> Option<Status> {
         Ok(status @ 200..=599) => Some(Status::Constant(status)),
         _ => {
             let message = "no status that can be answered with";
-            let found = Diagnostic::error("R0111", node.span, message);
+            let found = Diagnostic::error("R0216", node.span, message);
             names
                 .diagnostics
                 .push(found.help("write a number from 200 to 599, or a path to one"));

@@ -40,8 +40,15 @@ pub struct Scan {
 #[derive(Debug)]
 struct RequestLine {
     is_http_10: bool,
-    /// Of a target in absolute form: authority and default port.
-    authority: Option<(Vec<u8>, &'static [u8])>,
+    /// Of a target in absolute form.
+    authority: Option<Authority>,
+}
+
+#[derive(Debug)]
+struct Authority {
+    host: Vec<u8>,
+    /// That of the target's scheme.
+    default_port: &'static [u8],
 }
 
 /// What the framing of a message depends on.
@@ -180,7 +187,9 @@ impl Scan {
 
 fn check_authority(host: Option<&[u8]>, request_line: &RequestLine) -> Result<(), Refusal> {
     match (host, &request_line.authority) {
-        (Some(host), Some((authority, port))) if !host::same(host, authority, port) => {
+        (Some(host), Some(authority))
+            if !host::same(host, &authority.host, authority.default_port) =>
+        {
             Err(Refusal::bad("the target's authority is not the Host"))
         }
         _ => Ok(()),
@@ -295,7 +304,8 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<RequestLine, Refusal> {
     })
 }
 
-fn check_method(method: &[u8]) -> Result<(), Refusal> {
+/// Whether the method is one that is known here.
+pub fn check_method(method: &[u8]) -> Result<(), Refusal> {
     if !line::is_token(method) {
         return Err(Refusal::bad("the method is not a token"));
     }
@@ -328,11 +338,8 @@ fn is_http_10(version: &[u8]) -> Result<bool, Refusal> {
     }
 }
 
-/// Checks the target's form; the authority and its default port if it is in absolute form.
-fn target_authority(
-    method: &[u8],
-    target: &[u8],
-) -> Result<Option<(Vec<u8>, &'static [u8])>, Refusal> {
+/// Checks the target's form; its authority if it is in absolute form.
+fn target_authority(method: &[u8], target: &[u8]) -> Result<Option<Authority>, Refusal> {
     if target == b"*" {
         return match method {
             b"OPTIONS" => Ok(None),
@@ -347,7 +354,7 @@ fn target_authority(
     if target.first() == Some(&b'/') {
         return Ok(None);
     }
-    let (rest, port): (&[u8], &'static [u8]) = if starts_with_scheme(target, b"http://") {
+    let (rest, default_port): (&[u8], &'static [u8]) = if starts_with_scheme(target, b"http://") {
         (&target[7..], b"80")
     } else if starts_with_scheme(target, b"https://") {
         (&target[8..], b"443")
@@ -359,7 +366,10 @@ fn target_authority(
     if !host::is_valid(authority) {
         return Err(Refusal::bad("the target's authority is not valid"));
     }
-    Ok(Some((authority.to_vec(), port)))
+    Ok(Some(Authority {
+        host: authority.to_vec(),
+        default_port,
+    }))
 }
 
 fn starts_with_scheme(target: &[u8], scheme: &[u8]) -> bool {

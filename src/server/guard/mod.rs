@@ -216,12 +216,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     fn refuse(&mut self, refusal: Refusal) {
         self.read_clock = None;
         if self.framing.is_at_head() {
-            self.link.refuse(self.framing.heads() + 1, refusal);
+            self.link.refuse_head(self.framing.heads() + 1, refusal);
             self.buffer = BytesMut::from(STAND_IN);
             self.passed = STAND_IN.len();
             self.stage = Stage::Refused;
         } else {
-            self.link.refuse(self.framing.heads(), refusal);
+            self.link.refuse_body(self.framing.heads(), refusal);
             self.buffer = BytesMut::new();
             self.stage = Stage::Ended;
         }

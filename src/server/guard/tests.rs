@@ -1,8 +1,14 @@
 //! The guard alone: what it lets through, what it refuses, and with which code.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::time::timeout;
+
 use crate::engine::code::Code;
+use crate::plan::settings;
+use crate::server::guard::Guard;
 use crate::server::guard::framing::{Framing, Limits};
 use crate::server::guard::refusal::Refusal;
+use crate::server::link::Link;
 
 fn limits() -> Limits {
     Limits {
@@ -272,4 +278,20 @@ fn messages_follow_each_other() {
     let (passed, heads, refusal) = feed(bad.as_bytes(), 5);
     assert_eq!((passed, heads), (first.len() + second.len(), 2));
     assert_eq!(refusal.map(|refusal| refusal.code), BAD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_holds_no_buffer() {
+    let (mut client, io) = duplex(1024);
+    let settings = settings::Server::default();
+    let link = Link::new("127.0.0.1:9".parse().unwrap());
+    let mut guard = Guard::new(io, link, &settings.limits, &settings.timeouts);
+    let message = b"PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nab";
+    let mut out = vec![0; message.len()];
+    client.write_all(message).await.unwrap();
+    guard.read_exact(&mut out).await.unwrap();
+    assert_eq!(out, message);
+    let more = guard.read(&mut out);
+    assert!(timeout(settings.timeouts.headers / 2, more).await.is_err());
+    assert_eq!(guard.buffer.capacity(), 0);
 }

@@ -2,5 +2,6 @@
 
 mod fuzz;
 mod requests;
+mod sockets;
 mod wire;
 mod world;

@@ -506,3 +506,31 @@ async fn a_request_ends_on_the_generation_it_began_with() {
     assert_eq!(get(&world, "/new").await.body, "new");
     assert!(world.log().contains(r#""generation":2"#), "{}", world.log());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_http_2_client_that_takes_no_answer_is_cut() {
+    let world = World::new(ROUTES);
+    let (sender, receiver) = mpsc::channel(4);
+    for _ in 0..4 {
+        sender.send(Bytes::from(vec![b'x'; 1000])).await.unwrap();
+    }
+    *world.fetch.feed.lock().unwrap() = Some(receiver);
+    let (client, task) = world.connect();
+    let (mut requests, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1500)
+        .handshake(TokioIo::new(client))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let started = Instant::now();
+    let request = Request::get("http://h/passed/fed")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let unread = requests.send_request(request).await.unwrap();
+    task.await.unwrap();
+    let elapsed = started.elapsed().as_secs();
+    assert!((10..=20).contains(&elapsed), "{elapsed}");
+    drop(unread);
+    assert_eq!(world.server.counts().requests(), 0);
+    assert!(world.log().contains("client_gone"), "{}", world.log());
+}

@@ -1,0 +1,169 @@
+//! The server on loopback sockets, in real time: drain, the cap, a second signal.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::server::accept::serve;
+use crate::server::tests::world::World;
+
+const ROUTES: &str = "
+server: { limits: { connections: 80 }, drain: { grace: 500ms, max: 20s } }
+services: { shop: { url: 'http://127.0.0.1:1' } }
+---
+route: GET /{what}
+timeout: 10s
+calls: { thing: { service: shop, get: '/{{request.path.what}}', retry: false } }
+response: { body: $.thing.body }
+";
+
+async fn start(world: &World) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, tokio::spawn(serve(world.server.clone(), listener)))
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
+}
+
+async fn send(stream: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+}
+
+/// An answer as far as it comes in one piece.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut bytes = vec![0; 4096];
+    let count = stream.read(&mut bytes).await.unwrap();
+    String::from_utf8(bytes[..count].to_vec()).unwrap()
+}
+
+/// Waits until so many requests are under way.
+async fn under_way(world: &World, requests: usize, connections: usize) {
+    let counts = world.server.counts();
+    while counts.requests() != requests || counts.connections() != connections {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Scenario 21 of `resilience.md` §6.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_loses_no_request() {
+    let world = World::new(ROUTES);
+    let (address, served) = start(&world).await;
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        let mut stream = connect(address).await;
+        send(&mut stream, "/a").await;
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        idle.push(stream);
+    }
+    let (mut two, connection) = hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(
+        TokioExecutor::new(),
+        TokioIo::new(connect(address).await),
+    )
+    .await
+    .unwrap();
+    let two_ended = tokio::spawn(connection);
+    let request = Request::get("http://h/slow-700")
+        .body(Empty::new())
+        .unwrap();
+    let two_answer = tokio::spawn(two.send_request(request));
+    let mut busy = Vec::new();
+    for _ in 0..50 {
+        let mut stream = connect(address).await;
+        send(&mut stream, "/slow-700").await;
+        busy.push(stream);
+    }
+    under_way(&world, 51, 71).await;
+
+    let began = Instant::now();
+    world.drain.begin();
+    assert!(world.drain.is_draining());
+    let mut new = connect(address).await;
+    send(&mut new, "/b").await;
+    let text = answer(&mut new).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(text.contains("connection: close"), "{text}");
+    for mut stream in busy {
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(two_answer.await.unwrap().unwrap().status(), 200);
+    two_ended.await.unwrap().unwrap();
+    for mut stream in idle {
+        assert_eq!(answer(&mut stream).await, "");
+    }
+    served.await.unwrap();
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(TcpStream::connect(address).await.is_err());
+    assert_eq!(world.server.counts().connections(), 0);
+    assert_eq!(world.server.counts().requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_at_once() {
+    let world = World::new(ROUTES);
+    let (address, served) = start(&world).await;
+    let mut stream = connect(address).await;
+    send(&mut stream, "/slow-9000").await;
+    under_way(&world, 1, 1).await;
+    let began = Instant::now();
+    world.drain.begin();
+    world.drain.end_now();
+    served.await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(450));
+    assert!(stream.read(&mut [0]).await.map_or(0, |count| count) == 0);
+    assert_eq!(world.server.counts().connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_the_cap_connections_wait() {
+    let world = World::new(&ROUTES.replace("connections: 80", "connections: 2"));
+    let (address, _served) = start(&world).await;
+    let mut first = connect(address).await;
+    let mut second = connect(address).await;
+    for stream in [&mut first, &mut second] {
+        send(stream, "/a").await;
+        assert!(answer(stream).await.starts_with("HTTP/1.1 200"));
+    }
+    let mut third = connect(address).await;
+    send(&mut third, "/a").await;
+    assert!(
+        timeout(Duration::from_millis(100), third.read(&mut [0]))
+            .await
+            .is_err(),
+        "nobody takes it"
+    );
+    assert_eq!(world.server.counts().connections(), 2);
+    drop(first);
+    assert!(answer(&mut third).await.starts_with("HTTP/1.1 200"));
+}
+
+/// Unread bytes must not take the answer with them when the connection is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_arrives_although_more_was_sent() {
+    let world = World::new(ROUTES);
+    let (address, _served) = start(&world).await;
+    for _ in 0..20 {
+        let mut stream = connect(address).await;
+        let head = "POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 500000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b'x'; 500_000]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 405"), "{text}");
+        assert!(text.contains("connection: close"), "{text}");
+    }
+}
