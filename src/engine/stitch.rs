@@ -306,7 +306,8 @@ impl<'r> Run<'r> {
 
     fn show_failures(&self, headers: &mut HeaderMap) {
         if let Some(value) = errors::proxy_status(self.route, &self.entries) {
-            headers.insert(PROXY_STATUS, value);
+            // A passed answer may bring the members of proxies behind us.
+            headers.append(PROXY_STATUS, value);
         }
     }
 

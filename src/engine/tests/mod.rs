@@ -1,6 +1,7 @@
 //! Runs of plans made from YAML against scripted calls, on virtual time: every figure is exact.
 
 mod answers;
+mod any;
 mod deadline;
 mod detached;
 mod failures;
