@@ -179,7 +179,12 @@ impl Timing<'_> {
             Some(for_each) => for_each.max_items.div_ceil(for_each.concurrency.max(1)),
             None => 1,
         };
-        once.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+        let all = once.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
+        match call.timeout {
+            Some(_) => all,
+            // What the route has left, whenever it starts.
+            None => all.min(call_time(self.route.timeout).saturating_sub(start)),
+        }
     }
 
     /// min(timeout, attempts and backoffs), and what its fallback calls add.
@@ -198,7 +203,12 @@ impl Timing<'_> {
             // It starts when its own needs are met, which may be later than its owner's failure.
             let ready = self.bars[called.0].map_or(Duration::ZERO, |bar| bar.start);
             let before = before.max(ready.saturating_sub(start));
-            asked = before.saturating_add(self.own(&self.route.calls[called.0]));
+            let called = &self.route.calls[called.0];
+            asked = before.saturating_add(self.own(called));
+            if called.timeout.is_none() {
+                let left = call_time(self.route.timeout).saturating_sub(start);
+                asked = asked.min(left.max(before));
+            }
             whole = whole.max(asked);
         }
         whole
