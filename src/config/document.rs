@@ -73,6 +73,8 @@ pub struct Route {
     pub input: Option<Spanned<Input>>,
     /// In the order of the file.
     pub calls: Vec<Call>,
+    /// False where a finding was made about `calls` itself, so that there may be more of them.
+    pub calls_are_known: bool,
     /// None only where a finding was made: the key is required.
     pub response: Option<Spanned<Response>>,
 }
@@ -167,6 +169,17 @@ pub struct Call {
     pub idempotency_key: Option<Spanned<Node>>,
     pub safe: Option<Spanned<bool>>,
     pub detached: Option<Spanned<bool>>,
+}
+
+impl Call {
+    /// The calls that its chain names.
+    pub fn fallback_calls(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let chain = self.fallback.iter().flat_map(|chain| &chain.value);
+        chain.filter_map(|entry| match &entry.source {
+            FallbackSource::Call(name) => Some(name),
+            FallbackSource::Value(_) => None,
+        })
+    }
 }
 
 /// The method key of a call and the path under it.

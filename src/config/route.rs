@@ -56,6 +56,7 @@ pub fn decode(decoder: &mut Decoder<'_>, entries: &[Entry], span: Span) -> Route
         timeout: decoder.time(&fields, "timeout"),
         input: input(decoder, &fields),
         calls: calls(decoder, &fields),
+        calls_are_known: calls_are_known(&fields),
         response: response(decoder, &fields),
         route,
     }
@@ -205,16 +206,34 @@ fn calls(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Vec<Call> {
     entries
         .unwrap_or_default()
         .iter()
-        .filter_map(|entry| call(decoder, entry))
+        .map(|entry| call(decoder, entry))
         .collect()
 }
 
-fn call(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Call> {
+fn calls_are_known(fields: &Fields<'_>) -> bool {
+    match fields.entry("calls") {
+        Some(entry) => matches!(entry.value.kind, Kind::Mapping(_) | Kind::Null),
+        None => {
+            let is_meant =
+                |entry: &Entry| Object::RouteDocument.nearest(&entry.key) == Some("calls");
+            !fields.entries.iter().any(is_meant)
+        }
+    }
+}
+
+/// A call whose value is at fault is still one: others may read it.
+fn call(decoder: &mut Decoder<'_>, entry: &Entry) -> Call {
     call_name(decoder, entry);
-    let fields = decoder.open(Object::Call, &entry.value, entry.key_span)?;
+    let opened = decoder.open(Object::Call, &entry.value, entry.key_span);
+    let is_open = opened.is_some();
+    let fields = opened.unwrap_or(Fields {
+        object: Object::Call,
+        entries: &[],
+        key: entry.key_span,
+    });
     let call = Call {
         name: key_name(entry),
-        target: target(decoder, &fields),
+        target: is_open.then(|| target(decoder, &fields)).flatten(),
         service: decoder.name(&fields, "service"),
         query: decoder.template_fields(&fields, "query"),
         headers: decoder.template_fields(&fields, "headers"),
@@ -242,7 +261,7 @@ fn call(decoder: &mut Decoder<'_>, entry: &Entry) -> Option<Call> {
         detached: decoder.leaf(&fields, "detached"),
     };
     keys_of_loops(decoder, &fields);
-    Some(call)
+    call
 }
 
 fn call_name(decoder: &mut Decoder<'_>, entry: &Entry) {

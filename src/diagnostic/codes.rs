@@ -69,6 +69,7 @@ pub const ALL: &[Code] = codes! {
     "R0408" "an object that builds, and does not fit together"
     "R0409" "a pattern that is no I-Regexp"
     "R0410" "a value of a kind that cannot stand here"
+    "R0411" "a pattern that is no I-Regexp"
     "R0501" "a write that would be sent twice"
     "R0502" "a fallback call that could write a second time"
     "R0503" "a fallback that asks the service that failed"

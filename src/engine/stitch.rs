@@ -13,7 +13,8 @@ use crate::engine::record::{self, CallRecord, Record};
 use crate::engine::render::{self, Absent};
 use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::RequestBody;
-use crate::engine::run::{Facts, Progress, RouteFailure, Run, call_error, client_status};
+use crate::engine::run::progress::{Facts, Progress};
+use crate::engine::run::{RouteFailure, Run, call_error, client_status};
 use crate::json::write_text;
 use crate::plan::{CallId, ResponseBody, Role, Status};
 
@@ -346,6 +347,7 @@ impl<'r> Run<'r> {
             let role = self.route.calls[place].role;
             match progress {
                 Progress::Settled(facts) => calls.push(self.call_record(call, facts)),
+                Progress::Asked(asked) => calls.push(self.call_record(call, &asked.facts())),
                 Progress::Running(running) => {
                     let facts = running.facts(record::Outcome::Cancelled, None);
                     calls.push(self.call_record(call, &facts));

@@ -145,6 +145,11 @@ impl Choice {
         &self.text
     }
 
+    /// The queries with their places in the text.
+    pub fn placed(&self) -> impl Iterator<Item = (usize, &Query)> {
+        self.offsets.iter().copied().zip(&self.queries)
+    }
+
     pub fn bind(&mut self, binder: &mut dyn Bind) -> Result<(), Error> {
         for (query, offset) in self.queries.iter_mut().zip(&self.offsets) {
             let mut shifted = Shifted {

@@ -8,7 +8,7 @@ use crate::config::document::{self, FallbackSource, Payload, RetryOn, Shared, Sp
 use crate::config::node::{Entry, Node};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::plan::compile::names::{Names, Reader, list};
-use crate::plan::compile::services::Services;
+use crate::plan::compile::services::{Reported, Services};
 use crate::plan::compile::templates;
 use crate::plan::timeline::{backoffs, call_time};
 use crate::plan::{
@@ -23,6 +23,8 @@ pub struct Surroundings<'s, 'd> {
     pub defaults: &'d Shared,
     /// The route's.
     pub timeout: Duration,
+    /// Of a fallback call: the call it stands in for, if there is but one.
+    pub owner: Option<&'d document::Call>,
 }
 
 /// Less than this gives no attempt a chance.
@@ -75,6 +77,13 @@ pub fn compile(
         names.reading(Reader::Call(id), node.span);
         templates::enter_loop(&node.value, names)
     });
+    let owners_loop = owners_loop(call, surroundings.owner);
+    if let Some(node) = owners_loop {
+        let before = names.diagnostics.len();
+        templates::enter_loop(node, names);
+        // What is wrong with it is said of its owner.
+        names.diagnostics.truncate(before);
+    }
     let chain = compile_chain(id, fallback.as_ref(), names);
     let (service, path) = match target {
         Some(target) => {
@@ -90,7 +99,8 @@ pub fn compile(
         shared.and_then(|s| s.headers.as_ref()),
     ];
     let query = compile_entries(id, query.as_ref(), names, Place::Query);
-    let headers = compile_headers(id, default_headers, headers.as_ref(), names);
+    let reported = &mut surroundings.services.reported;
+    let headers = compile_headers(id, default_headers, headers.as_ref(), reported, names);
     let body = compile_payload(id, payload.as_ref(), names);
     let idempotency_key = idempotency_key.as_ref().and_then(|node| {
         names.reading(Reader::Call(id), node.span);
@@ -112,7 +122,7 @@ pub fn compile(
         names.reading(Reader::SuccessWhen(id), node.span);
         templates::condition(&node.value, names)
     });
-    if for_each.is_some() {
+    if for_each.is_some() || owners_loop.is_some() {
         names.leave();
     }
     let is_safe = safe.as_ref().is_some_and(|safe| safe.value);
@@ -323,6 +333,12 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
     }
 }
 
+/// The loop that a fallback call runs in: that of the call it stands in for.
+fn owners_loop<'d>(call: &document::Call, owner: Option<&'d document::Call>) -> Option<&'d Node> {
+    let node = owner?.for_each.as_ref()?;
+    call.for_each.is_none().then_some(&node.value)
+}
+
 /// Whether a condition reads the variable of the call's own loop.
 fn reads_loop(condition: &str, for_each: &Option<Spanned<Node>>) -> bool {
     let text = for_each.as_ref().and_then(|node| node.value.text());
@@ -455,29 +471,58 @@ fn compile_entries(
     parts
 }
 
-/// `defaults`, then the service's, then the call's own: joined by name, the nearest wins.
+/// `defaults`, then the service's, then the call's own: joined by name, the nearest wins. A fault of
+/// what is inherited is one, however many calls inherit it.
 fn compile_headers(
     id: CallId,
     inherited: [Option<&Spanned<Vec<Entry>>>; 2],
     own: Option<&Spanned<Vec<Entry>>>,
+    reported: &mut Reported,
     names: &mut Names,
 ) -> Vec<(HeaderName, Part)> {
     let mut parts: Vec<(HeaderName, Part)> = Vec::new();
-    for entries in inherited.into_iter().chain([own]).flatten() {
-        for entry in &entries.value {
-            names.reading(Reader::Call(id), entry.value.span);
-            let Some(name) = header_name(&entry.key, entry.key_span, names) else {
-                continue;
-            };
-            let part = templates::part(&entry.value, names, Place::Header);
-            parts.retain(|(known, _)| *known != name);
-            if let Some(part) = part {
-                check_constant(&part, entry.value.span, names);
-                parts.push((name, part));
-            }
-        }
+    let before = names.diagnostics.len();
+    for entry in inherited.into_iter().flatten().flat_map(|list| &list.value) {
+        compile_header(id, entry, &mut parts, names);
+    }
+    let found = names.diagnostics.split_off(before);
+    names.diagnostics.extend(reported.new_ones(found));
+    for entry in own.iter().flat_map(|list| &list.value) {
+        compile_header(id, entry, &mut parts, names);
     }
     parts
+}
+
+fn compile_header(
+    id: CallId,
+    entry: &Entry,
+    parts: &mut Vec<(HeaderName, Part)>,
+    names: &mut Names,
+) {
+    names.reading(Reader::Call(id), entry.value.span);
+    let name = header_name(&entry.key, entry.key_span, names);
+    let part = templates::part(&entry.value, names, Place::Header);
+    if let Some(part) = &part {
+        check_constant(part, entry.value.span, names);
+    }
+    let Some(name) = name else {
+        return;
+    };
+    parts.retain(|(known, _)| *known != name);
+    parts.extend(part.map(|part| (name, part)));
+}
+
+/// Examines the headers of `defaults` or of a service, which perhaps no call uses. What names in them
+/// mean is up to the calls.
+pub fn check_inherited(shared: &Shared, reported: &mut Reported) -> Vec<Diagnostic> {
+    let Some(headers) = &shared.headers else {
+        return Vec::new();
+    };
+    let mut names = Names::new(Vec::new(), Vec::new(), false, headers.span);
+    names.any_parameter = true;
+    names.any_name = true;
+    compile_headers(CallId(0), [Some(headers), None], None, reported, &mut names);
+    names.diagnostics
 }
 
 fn check_constant(part: &Part, span: Span, names: &mut Names) {

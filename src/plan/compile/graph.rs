@@ -17,8 +17,8 @@ struct Edge {
     span: Span,
 }
 
-/// Makes the graph. `owners` are the calls whose chains name a call.
-pub fn build(calls: &[document::Call], names: &mut Names, chains: &[Vec<CallId>]) -> Graph {
+/// Makes the graph.
+pub fn build(calls: &[document::Call], names: &mut Names) -> Graph {
     let mut edges: Vec<Edge> = names.reads.iter().filter_map(edge).collect();
     for (place, call) in calls.iter().enumerate() {
         edges.extend(depends_on(CallId(place), call, names));
@@ -31,7 +31,14 @@ pub fn build(calls: &[document::Call], names: &mut Names, chains: &[Vec<CallId>]
         list.sort();
         list.dedup();
     }
-    let found = cycles(calls, &needs, chains, &edges);
+    let mut ways = needs.clone();
+    for (place, call) in calls.iter().enumerate() {
+        for edge in chain(CallId(place), call, names) {
+            ways[edge.from.0].push(edge.to);
+            edges.push(edge);
+        }
+    }
+    let found = cycles(calls, &ways, &edges);
     let is_acyclic = found.is_empty();
     names.diagnostics.extend(found);
     if !is_acyclic {
@@ -50,6 +57,22 @@ fn edge(read: &Read) -> Option<Edge> {
         to: read.call,
         span: read.span,
     })
+}
+
+/// The calls that a call asks when it fails. What a chain may not name is said elsewhere.
+fn chain(from: CallId, call: &document::Call, names: &Names) -> Vec<Edge> {
+    let edge = |name: &document::Spanned<String>| {
+        let to = names.call_named(&name.value).filter(|to| *to != from)?;
+        Some(Edge {
+            from,
+            to,
+            span: name.span,
+        })
+    };
+    match names.role(from) {
+        Role::Normal => call.fallback_calls().filter_map(edge).collect(),
+        Role::Fallback | Role::Detached | Role::Pass => Vec::new(),
+    }
 }
 
 fn depends_on(from: CallId, call: &document::Call, names: &mut Names) -> Vec<Edge> {
@@ -89,19 +112,14 @@ fn depends_on(from: CallId, call: &document::Call, names: &mut Names) -> Vec<Edg
 }
 
 /// One finding for each cycle that shares no call with one found before.
-fn cycles(
-    calls: &[document::Call],
-    needs: &[Vec<CallId>],
-    chains: &[Vec<CallId>],
-    edges: &[Edge],
-) -> Vec<Diagnostic> {
+fn cycles(calls: &[document::Call], ways: &[Vec<CallId>], edges: &[Edge]) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut in_cycle = vec![false; calls.len()];
     for place in 0..calls.len() {
         if in_cycle[place] {
             continue;
         }
-        if let Some(cycle) = shortest_cycle(CallId(place), needs, chains) {
+        if let Some(cycle) = shortest_cycle(CallId(place), ways) {
             for call in &cycle {
                 in_cycle[call.0] = true;
             }
@@ -112,15 +130,11 @@ fn cycles(
 }
 
 /// The shortest way from a call back to itself: breadth first over what it waits for.
-fn shortest_cycle(
-    start: CallId,
-    needs: &[Vec<CallId>],
-    chains: &[Vec<CallId>],
-) -> Option<Vec<CallId>> {
-    let mut came_from: Vec<Option<CallId>> = vec![None; needs.len()];
+fn shortest_cycle(start: CallId, ways: &[Vec<CallId>]) -> Option<Vec<CallId>> {
+    let mut came_from: Vec<Option<CallId>> = vec![None; ways.len()];
     let mut queue = std::collections::VecDeque::from([start]);
     while let Some(call) = queue.pop_front() {
-        for &next in needs[call.0].iter().chain(&chains[call.0]) {
+        for &next in &ways[call.0] {
             if next == start {
                 let way = std::iter::successors(Some(call), |call| came_from[call.0]);
                 let mut cycle: Vec<CallId> = way.collect();

@@ -5,12 +5,13 @@ use crate::config::node::{Kind, Node};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::json::{Kind as JsonKind, Value, write_text};
 use crate::plan::compile::names::{Names, list};
+use crate::plan::pattern::Pattern;
 use crate::plan::settings::Server;
 use crate::plan::{Input, InputBody, Parameter, ParameterType};
 
 pub fn compile(
     input: Option<&Spanned<document::Input>>,
-    parameters: &[String],
+    pattern: Option<&Pattern>,
     server: &Server,
     names: &mut Names,
 ) -> Input {
@@ -24,9 +25,12 @@ pub fn compile(
         cookies,
         body,
     } = &input.value;
+    let parameters = pattern.map(Pattern::parameters);
     for parameter in path {
         let name = &parameter.name;
-        if !parameters.contains(&name.value) {
+        if let Some(parameters) = &parameters
+            && !parameters.contains(&name.value)
+        {
             let known = parameters.iter().map(String::as_str);
             let help = match nearest(&name.value, known.clone()) {
                 Some(near) => format!("did you mean `{near}`?"),

@@ -54,6 +54,10 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
             routes.push((Arc::new(route), compiled.reads));
         }
     }
+    let shared = documents.services.iter().map(|service| &service.shared);
+    for shared in [&documents.defaults].into_iter().chain(shared) {
+        diagnostics.extend(call::check_inherited(shared, &mut services.reported));
+    }
     let has_error = diagnostics
         .iter()
         .any(|found| found.severity == Severity::Error);

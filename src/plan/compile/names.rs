@@ -5,6 +5,7 @@
 //! demands on each body come out of it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use http::HeaderName;
 
@@ -40,6 +41,11 @@ pub struct Names {
     calls: Vec<Known>,
     parameters: Vec<String>,
     has_rest: bool,
+    /// The route's path could not be read, so it may have any parameter.
+    pub any_parameter: bool,
+    /// A name may come from a key that could not be read: what is not known is then no fault of who
+    /// reads it.
+    pub any_name: bool,
     pub sources: Vec<Source>,
     roots: HashMap<Source, Root>,
     pub request_demand: Option<Demand>,
@@ -91,6 +97,8 @@ impl Names {
             calls,
             parameters,
             has_rest,
+            any_parameter: false,
+            any_name: false,
             sources: Vec::new(),
             roots: HashMap::new(),
             request_demand: None,
@@ -282,7 +290,7 @@ impl Names {
                 None => RequestPart::Path(None),
                 Some(name) => {
                     let place = self.parameters.iter().position(|known| *known == name);
-                    if place.is_none() {
+                    if place.is_none() && !self.any_parameter {
                         let known = self.parameters.iter().map(String::as_str);
                         return Err(unknown(rooted, "path", &name, known));
                     }
@@ -551,7 +559,7 @@ impl Bind for Names {
             let help =
                 "begin with `request` or the name of a call: `$.request.path.id`, `$.pricing.body`";
             let message = "the first name after `$` must be written out".to_owned();
-            return Err(whole(rooted, message, help));
+            return Err(at(rooted, None, message, help));
         };
         if matches!(self.reader, Reader::SuccessWhen(_)) && first != "reply" {
             let help = "write `$.reply.status`, `$.reply.headers` or `$.reply.body`";
@@ -567,6 +575,7 @@ impl Bind for Names {
         }
         match first.as_str() {
             "request" => self.bind_request(rooted),
+            "each" if self.any_name => Ok(self.bound(Source::Errors, 1)),
             "each" => self.bind_each(rooted),
             "reply" => self.bind_reply(rooted),
             "errors" => {
@@ -592,6 +601,7 @@ impl Bind for Names {
             }
             name => match self.call_named(name) {
                 Some(call) => self.bind_call(rooted, call),
+                None if self.any_name => Ok(self.bound(Source::Errors, 1)),
                 None => Err(self.unknown_call(rooted, name)),
             },
         }
@@ -669,7 +679,8 @@ fn unknown<'k>(
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("it has {}", list(known.into_iter())),
     };
-    at_name(rooted, name, format!("`{whole}` has no `{name}`"), &help)
+    let message = format!("`{whole}` has no `{name}`");
+    at(rooted, find_step(rooted, name, Some(whole)), message, &help)
 }
 
 /// `a`, `b` and `c` in backticks; `nothing` for none.
@@ -683,25 +694,37 @@ pub fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 /// An error at the place of `name` within the query.
 fn at_name(rooted: &Rooted<'_>, name: &str, message: String, help: &str) -> Error {
-    let (offset, length) = match find_name(rooted.text, name) {
-        Some(place) => (rooted.offset + place, name.len()),
-        None => (rooted.offset, rooted.length),
-    };
+    at(rooted, find_step(rooted, name, None), message, help)
+}
+
+/// An error at a part of the query, or at the query as a whole.
+fn at(rooted: &Rooted<'_>, place: Option<Range<usize>>, message: String, help: &str) -> Error {
+    let place = place.unwrap_or(0..rooted.length);
     Error {
-        offset,
-        length,
+        offset: rooted.offset + place.start,
+        length: place.len(),
         message,
         help: Some(help.to_owned()),
     }
 }
 
-fn whole(rooted: &Rooted<'_>, message: String, help: &str) -> Error {
-    Error {
-        offset: rooted.offset,
-        length: rooted.length,
-        message,
-        help: Some(help.to_owned()),
+/// Where the step `name` stands in the query: the first, or the first behind the step `behind`.
+fn find_step(rooted: &Rooted<'_>, name: &str, behind: Option<&str>) -> Option<Range<usize>> {
+    let mut from = 0;
+    let mut before = None;
+    for step in &rooted.prefix {
+        let Step::Name(step) = step else {
+            before = None;
+            continue;
+        };
+        let place = from + find_name(&rooted.text[from..], step)?;
+        from = place + step.len();
+        if step == name && (behind.is_none() || behind == before) {
+            return Some(place..from);
+        }
+        before = Some(step.as_str());
     }
+    None
 }
 
 /// Where `name` stands as a whole word.

@@ -1,10 +1,11 @@
 //! One route document: its pattern, its calls and their graph, its response.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use http::Method;
 
-use crate::config::document::{self, Documents, FallbackSource, ResponseBody as Written};
+use crate::config::document::{self, Documents, ResponseBody as Written};
 use crate::config::node::{Kind, Node};
 use crate::diagnostic::{Diagnostic, Files, nearest};
 use crate::json::Demand;
@@ -53,6 +54,7 @@ pub fn compile<'d>(
         timeout,
         input,
         calls,
+        calls_are_known,
         response,
     } = document;
     let mut found = Vec::new();
@@ -67,6 +69,8 @@ pub fn compile<'d>(
     let roles = roles(calls, response.as_ref());
     let known = names::known(calls, &roles);
     let mut names = Names::new(known, parameters.clone(), has_rest, *span);
+    names.any_parameter = pattern.is_none();
+    names.any_name = !calls_are_known;
     names.diagnostics.append(&mut found);
     let timeout = timeout
         .as_ref()
@@ -81,6 +85,10 @@ pub fn compile<'d>(
                 services,
                 defaults: &documents.defaults,
                 timeout,
+                owner: match role {
+                    Role::Fallback => only_owner(calls, &call.name.value),
+                    _ => None,
+                },
             };
             call::compile(CallId(place), call, *role, &mut names, &mut surroundings)
         })
@@ -89,9 +97,9 @@ pub fn compile<'d>(
         names.reading(Reader::Response, response.span);
         compile_response(&response.value, &mut names)
     });
-    let input = input::compile(input.as_ref(), &parameters, server, &mut names);
-    let chains: Vec<Vec<CallId>> = calls.iter().map(|call| chain(call, &names)).collect();
-    let graph = graph::build(calls, &mut names, &chains);
+    let shape = pattern.as_ref().map(|pattern| &pattern.path);
+    let input = input::compile(input.as_ref(), shape, server, &mut names);
+    let graph = graph::build(calls, &mut names);
     let calls: Option<Vec<Call>> = compiled.into_iter().collect();
     let whole = calls.zip(response).zip(pattern.clone());
     let route = whole.map(|((calls, response), pattern)| {
@@ -183,19 +191,19 @@ fn roles(
         Written::Pass(name) => Some(name.as_str()),
         _ => None,
     });
-    let in_chains: Vec<&str> = calls
+    let in_chains: HashSet<&str> = calls
         .iter()
-        .flat_map(|call| call.fallback.iter().flat_map(|chain| &chain.value))
-        .filter_map(|entry| match &entry.source {
-            FallbackSource::Call(name) => Some(name.value.as_str()),
-            FallbackSource::Value(_) => None,
+        .flat_map(|call| {
+            call.fallback_calls()
+                .filter(|named| named.value != call.name.value)
         })
+        .map(|named| named.value.as_str())
         .collect();
     let role = |call: &document::Call| {
         let name = call.name.value.as_str();
         if passed == Some(name) {
             Role::Pass
-        } else if in_chains.contains(&name) {
+        } else if in_chains.contains(name) {
             Role::Fallback
         } else if call
             .detached
@@ -210,14 +218,12 @@ fn roles(
     calls.iter().map(role).collect()
 }
 
-fn chain(call: &document::Call, names: &Names) -> Vec<CallId> {
-    let entries = call.fallback.iter().flat_map(|chain| &chain.value);
-    entries
-        .filter_map(|entry| match &entry.source {
-            FallbackSource::Call(name) => names.call_named(&name.value),
-            FallbackSource::Value(_) => None,
-        })
-        .collect()
+/// The call that a fallback call stands in for, if there is but one.
+fn only_owner<'d>(calls: &'d [document::Call], name: &str) -> Option<&'d document::Call> {
+    let mut owners = calls
+        .iter()
+        .filter(|call| call.fallback_calls().any(|named| named.value == name));
+    owners.next().filter(|_| owners.next().is_none())
 }
 
 fn parse_pattern(node: &Node, found: &mut Vec<Diagnostic>) -> Option<Pattern> {
@@ -366,8 +372,8 @@ fn compile_status(node: &Node, names: &mut Names) -> Option<Status> {
     match written.parse() {
         Ok(status @ 200..=599) => Some(Status::Constant(status)),
         _ => {
-            let found =
-                Diagnostic::error("R0216", node.span, "no status that can be answered with");
+            let message = "no status that can be answered with";
+            let found = Diagnostic::error("R0216", node.span, message);
             names
                 .diagnostics
                 .push(found.help("write a number from 200 to 599, or a path to one"));

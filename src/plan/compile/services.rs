@@ -1,9 +1,9 @@
 //! The services by name, and those that full URLs stand for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::document::{self, Shared};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::plan::ServiceId;
 use crate::plan::compile::service;
 use crate::plan::settings::Service;
@@ -16,6 +16,20 @@ pub struct Services<'d> {
     pub compiled: Vec<Service>,
     /// The service of each call of the route that is compiled, where its name says it.
     calls: HashMap<String, ServiceId>,
+    /// What was said of keys that many calls inherit.
+    pub reported: Reported,
+}
+
+/// The findings about keys that many calls inherit, each of which is said once.
+#[derive(Default)]
+pub struct Reported(HashSet<(&'static str, Span)>);
+
+impl Reported {
+    /// Those that were not said yet.
+    pub fn new_ones(&mut self, mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        found.retain(|finding| self.0.insert((finding.code, finding.span)));
+        found
+    }
 }
 
 impl<'d> Services<'d> {
@@ -34,6 +48,7 @@ impl<'d> Services<'d> {
                 .map(|document| service::compile(document, found))
                 .collect(),
             calls: HashMap::new(),
+            reported: Reported::default(),
         }
     }
 

@@ -8,7 +8,7 @@ mod directive;
 mod tests;
 
 use crate::config::node::{Entry, Kind, Node};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::path::{self, Bind, Bound, Condition, Root, Rooted};
 use crate::plan::Part;
 use crate::plan::compile::names::{Names, without_spaces};
@@ -123,6 +123,7 @@ pub fn condition(node: &Node, names: &mut Names) -> Option<Condition> {
             return None;
         }
     };
+    warn_of_patterns(node, 0, condition.warnings(), names);
     let condition = bound(node, 0, names, condition, Condition::bind)?;
     for (offset, path) in condition.bare_tests() {
         names.diagnostics.push(bare_test(node, offset, &path));
@@ -188,7 +189,10 @@ fn refuse_loop(node: &Node, message: impl Into<String>, names: &mut Names) {
 /// A path that may give many nodes, of `$for`, `$first` or `$count`; it stands at `offset`.
 fn bound_choice(node: &Node, offset: usize, path: &str, names: &mut Names) -> Option<Choice> {
     match choice::parse(path, true) {
-        Ok(choice) => bound(node, offset, names, choice, Choice::bind),
+        Ok(choice) => {
+            warn_of_choice(node, offset, &choice, names);
+            bound(node, offset, names, choice, Choice::bind)
+        }
         Err(error) => {
             names.diagnostics.push(placed(node, "R0402", offset, error));
             None
@@ -199,11 +203,33 @@ fn bound_choice(node: &Node, offset: usize, path: &str, names: &mut Names) -> Op
 fn scalar(node: &Node, names: &mut Names, place: Place) -> Option<Scalar> {
     let text = node.text()?;
     match template::scalar(&text.source, &text.fills, place) {
-        Ok(scalar) => bound(node, 0, names, scalar, Scalar::bind),
+        Ok(scalar) => {
+            if let Scalar::Choice(choice) = &scalar {
+                warn_of_choice(node, 0, choice, names);
+            }
+            bound(node, 0, names, scalar, Scalar::bind)
+        }
         Err(error) => {
             names.diagnostics.push(at(node, error));
             None
         }
+    }
+}
+
+/// R0411: what a path may hold and surely does not mean.
+fn warn_of_patterns(node: &Node, offset: usize, warnings: &[path::Error], names: &mut Names) {
+    for warning in warnings {
+        let found = placed(node, "R0411", offset, warning.clone());
+        names.diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            ..found
+        });
+    }
+}
+
+fn warn_of_choice(node: &Node, offset: usize, choice: &Choice, names: &mut Names) {
+    for (start, query) in choice.placed() {
+        warn_of_patterns(node, offset + start, query.warnings(), names);
     }
 }
 
