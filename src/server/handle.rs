@@ -143,7 +143,9 @@ impl<F: Fetch + 'static> Server<F> {
                     headers: reply.headers,
                     body: reply.body,
                 };
-                if let Some(Ok(timing)) = timing.map(HeaderValue::try_from) {
+                if let Some(Ok(timing)) = timing.map(HeaderValue::try_from)
+                    && !timing.is_empty()
+                {
                     content.headers.insert(&answer::SERVER_TIMING, timing);
                 }
                 content
