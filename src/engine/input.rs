@@ -326,11 +326,13 @@ fn describe(fault: &Fault) -> String {
 fn check_schema(rule: &InputBody, body: &json::Body, violations: &mut Violations) {
     /// More would say nothing new, and a hostile body could have very many.
     const MOST: usize = 20;
+    /// However `server.json` is set: the tree and the validator recurse.
+    const DEEPEST: usize = 128;
     let Some(schema) = &rule.schema else {
         return;
     };
     // The one place where a tree is built: the validator needs one.
-    let Ok(instance) = serde_json::from_slice(body.bytes()) else {
+    let Some(instance) = tree(body.whole(), DEEPEST) else {
         return violations.add("body", "", "is too deep for its schema");
     };
     for error in schema.iter_errors(&instance).take(MOST) {
@@ -338,6 +340,33 @@ fn check_schema(rule: &InputBody, body: &json::Body, violations: &mut Violations
         let name = pointer.trim_start_matches('/').replace('/', ".");
         violations.add("body", &name, sentence(error.kind()));
     }
+}
+
+/// The value for the validator, or `None` if it is nested deeper than `depth`.
+fn tree(value: Value<'_>, depth: usize) -> Option<serde_json::Value> {
+    let inner = |value| tree(value, depth.checked_sub(1)?);
+    Some(match value.kind() {
+        Kind::Number => serde_json::Value::Number(number(value.bytes())?),
+        Kind::Array => {
+            serde_json::Value::Array(value.elements().map(inner).collect::<Option<_>>()?)
+        }
+        Kind::Object => {
+            let members = value.members();
+            let members =
+                members.map(|(name, value)| Some((name.text()?.into_owned(), inner(value)?)));
+            serde_json::Value::Object(members.collect::<Option<_>>()?)
+        }
+        Kind::Null | Kind::Boolean(_) | Kind::Text => serde_json::from_slice(value.bytes()).ok()?,
+    })
+}
+
+/// A number beyond what a double holds is the largest one to the validator; the body keeps it.
+fn number(digits: &[u8]) -> Option<serde_json::Number> {
+    if let Ok(number) = serde_json::from_slice(digits) {
+        return Some(number);
+    }
+    let number: f64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    serde_json::Number::from_f64(number.clamp(f64::MIN, f64::MAX))
 }
 
 /// Our own words: the validator's name every alternative and quote the client's value.
