@@ -486,6 +486,30 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn data_that_a_full_disk_loses_is_a_failure() {
+    let folder = hello();
+    for arguments in [vec!["schema"], vec!["check", "routes"], vec!["man"]] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut child = folder
+            .command(&arguments)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut error = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr.read_to_string(&mut error).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{arguments:?}");
+        let told = error.matches("standard output cannot be written").count();
+        assert_eq!(told, 1, "{arguments:?}: {error}");
+    }
+}
+
 #[test]
 fn a_wrong_admin_address_is_told_how_it_is_spelled() {
     let folder = hello();
