@@ -19,15 +19,12 @@ pub(super) fn data(text: &str) {
 /// Writes bytes to standard output as they are.
 pub(super) fn bytes(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            if !LOST.swap(true, Ordering::Relaxed) {
-                complain(&format!("standard output cannot be written: {error}"));
-            }
-        }
-        // A closed pipe is the reader's decision.
-        _ => {}
+    // A closed pipe is the reader's decision.
+    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        complain(&format!("standard output cannot be written: {error}"));
     }
 }
 
