@@ -36,7 +36,7 @@ response: { body: { a: $.a.body } }
     assert_eq!(
         seen.header("proxy-status"),
         "anabranch; error=connection_refused; details=\"a: connect_refused\", \
-         anabranch; details=\"c: dependency_failed\""
+         anabranch; error=connection_refused; details=\"c: dependency_failed\""
     );
 }
 
