@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
@@ -28,6 +28,9 @@ use crate::telemetry::{Telemetry, UPKEEP};
 
 /// Calls that may outlive their run at the same time: writes already sent, mostly.
 const TASKS: usize = 4096;
+
+/// Connections that the kernel holds until they are taken. More than it allows is as much as it allows.
+const BACKLOG: u32 = 4096;
 
 /// How long the end of the process waits for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -103,8 +106,8 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let generations = Arc::new(generations);
     let generation = generations.in_force();
     let settings = &generation.table;
-    let (clients, listen) = bind("server.listen", settings.server.listen).await?;
-    let (operators, admin) = bind("admin.listen", settings.admin.listen).await?;
+    let (clients, listen) = bind("server.listen", settings.server.listen)?;
+    let (operators, admin) = bind("admin.listen", settings.admin.listen)?;
 
     let drain = Drain::default();
     let server = Arc::new(Server::new(
@@ -141,15 +144,28 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     })
 }
 
-async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let refused = |cause| Error::Listen {
         key,
         address,
         cause,
     };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let listener = listen(address).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     Ok((listener, address))
+}
+
+/// As `TcpListener::bind`, but for the backlog: its 128 is full after an instant's rush, and whoever
+/// finds it full waits a second for the kernel to try again.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A successor may listen while connections of its predecessor fade away.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn state(generation: &Generation) -> State<Client> {
@@ -276,6 +292,25 @@ impl Signals {
         match tokio::signal::ctrl_c().await {
             Ok(()) => Signal::End,
             Err(_) => pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_rush_of_connections_waits_for_nobody() {
+        let (_listener, address) = bind("server.listen", "127.0.0.1:0".parse().unwrap())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut rush = Vec::new();
+        for number in 0..300 {
+            let connected = timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
+            let stream = connected.unwrap_or_else(|_| panic!("connection {number} hangs"));
+            rush.push(stream.unwrap());
         }
     }
 }

@@ -487,6 +487,70 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
+fn what_is_filled_in_is_not_told_where_a_name_is_wanted() {
+    let call = |keys: &str| {
+        format!("calls: {{ a: {{ get: /a, {keys} }} }}\nresponse: {{ body: $.a.body }}")
+    };
+    let rows = [
+        ("R0204", call(r#"service: "${NAME}""#)),
+        ("R0201", call(r#"service: shop, depends_on: ["${NAME}"]"#)),
+        (
+            "R0201",
+            call(r#"service: shop, fallback: [{ call: "${NAME}" }]"#),
+        ),
+        (
+            "R0505",
+            call(r#"service: shop, forward_headers: ["${NAME} x"]"#),
+        ),
+        ("R0201", r#"response: { pass: "${NAME}" }"#.to_owned()),
+        (
+            "R0114",
+            "name: \"${NAME}\"\nresponse: { body: 1 }\n---\nroute: GET /b\nname: \"${NAME}\"\n\
+             response: { body: 1 }"
+                .to_owned(),
+        ),
+    ];
+    for (code, keys) in rows {
+        let text = format!(
+            "services: {{ shop: {{ url: 'http://127.0.0.1:1' }} }}\n---\nroute: GET /a\n{keys}\n"
+        );
+        let folder = Folder::new(&[("routes/a.yaml", &text)]);
+        for form in ["text", "short", "json", "github", "sarif"] {
+            let mut command = folder.command(&["check", "--format", form]);
+            command.env("NAME", "s3cr3t");
+            let ran = ran(command);
+            let told = ran.out + &ran.err;
+            assert!(told.contains(code), "{keys}: {told}");
+            assert!(!told.contains("s3cr3t"), "{keys}: {told}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn data_that_a_full_disk_loses_is_a_failure() {
+    let folder = hello();
+    for arguments in [vec!["schema"], vec!["check", "routes"], vec!["man"]] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut child = folder
+            .command(&arguments)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut error = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr.read_to_string(&mut error).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{arguments:?}");
+        let told = error.matches("standard output cannot be written").count();
+        assert_eq!(told, 1, "{arguments:?}: {error}");
+    }
+}
+
+#[test]
 fn a_wrong_admin_address_is_told_how_it_is_spelled() {
     let folder = hello();
     for admin in [

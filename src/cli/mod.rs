@@ -85,6 +85,14 @@ enum Verb {
 
 /// Runs the verb that was asked for.
 pub fn run() -> Exit {
+    let exit = run_verb();
+    match output::is_lost() {
+        true => Exit::CouldNot,
+        false => exit,
+    }
+}
+
+fn run_verb() -> Exit {
     match Cli::parse().verb {
         Verb::Serve(arguments) => serve::run(arguments),
         Verb::Check(arguments) => check::run(&arguments),

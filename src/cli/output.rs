@@ -1,24 +1,36 @@
 //! What a verb writes. A reader that has seen enough (`| head`) is no failure.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 
 use crate::diagnostic::render::Colour;
 
+/// Whether data was lost on its way out. Verbs write in many places and none can go on better for
+/// knowing, so it is asked once, when the verb has ended.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Writes data to standard output.
 pub(super) fn data(text: &str) {
-    // A closed pipe is the reader's decision; any other failure leaves nowhere to tell of it.
-    let mut stdout = io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    bytes(text.as_bytes());
 }
 
 /// Writes bytes to standard output as they are.
 pub(super) fn bytes(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    // A closed pipe is the reader's decision.
+    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        complain(&format!("standard output cannot be written: {error}"));
+    }
+}
+
+/// Whether something that was written is not there (a full disk).
+pub(super) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// Says something to whoever sits in front of it.

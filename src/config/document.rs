@@ -21,6 +21,18 @@ pub struct Spanned<T> {
     pub value: T,
     pub span: Span,
     pub key: Span,
+    /// Whether `${…}` stands in it: then it may be secret.
+    pub is_filled: bool,
+}
+
+impl Spanned<String> {
+    /// The value as a finding may show it.
+    pub fn shown(&self) -> &str {
+        match self.is_filled {
+            true => "${…}",
+            false => &self.value,
+        }
+    }
 }
 
 /// All documents of all files, as one configuration.

@@ -76,16 +76,27 @@ pub fn spanned<T>(entry: &Entry, value: T) -> Spanned<T> {
         value,
         span: place(&entry.value, entry.key_span),
         key: entry.key_span,
+        is_filled: entry.value.is_filled(),
     }
 }
 
 impl<T> Spanned<T> {
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
-        let Spanned { value, span, key } = self;
+    /// Something else that stands at the same place.
+    pub fn with<U>(&self, value: U) -> Spanned<U> {
         Spanned {
-            value: change(value),
-            span,
-            key,
+            value,
+            span: self.span,
+            key: self.key,
+            is_filled: self.is_filled,
+        }
+    }
+
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
+        Spanned {
+            span: self.span,
+            key: self.key,
+            is_filled: self.is_filled,
+            value: change(self.value),
         }
     }
 }
@@ -274,6 +285,7 @@ impl Decoder<'_> {
                     value,
                     span: item.span,
                     key: item.span,
+                    is_filled: item.is_filled(),
                 });
             }
         }

@@ -223,6 +223,7 @@ fn service(decoder: &mut Decoder<'_>, entry: &Entry) -> Service {
             value: entry.key.clone(),
             span: entry.key_span,
             key: entry.key_span,
+            is_filled: false,
         },
         http: read.leaf::<HttpVersion>("http"),
         connect_timeout: read.leaf::<Time>("connect_timeout").0,

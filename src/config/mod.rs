@@ -205,7 +205,7 @@ impl Joined {
         let Spanned { value, span, .. } = &route.name;
         if !value.is_empty() {
             if let Some(first) = self.route_names.get(value) {
-                let finding = twice("the route", value, *span, *first);
+                let finding = twice("the route", route.name.shown(), *span, *first);
                 self.findings
                     .push(finding.help("give one of them another `name`"));
             } else {

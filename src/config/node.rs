@@ -82,6 +82,13 @@ impl Origin {
     }
 }
 
+impl Node {
+    /// Whether `${…}` stands in it.
+    pub fn is_filled(&self) -> bool {
+        matches!(&self.kind, Kind::Text(text) if !text.fills.is_empty())
+    }
+}
+
 // === impl Text ===
 
 impl Text {

@@ -43,6 +43,7 @@ pub fn decode(decoder: &mut Decoder<'_>, entries: &[Entry], span: Span) -> Route
         },
         span: key,
         key,
+        is_filled: false,
     });
     let name = decoder
         .name(&fields, "name")
@@ -77,6 +78,7 @@ fn default_name(route: &Spanned<Node>) -> Spanned<String> {
         value: words.join("-"),
         span: route.span,
         key: route.key,
+        is_filled: route.is_filled,
     }
 }
 
@@ -303,6 +305,7 @@ fn target(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Target> {
             value: method.clone(),
             span: entry.key_span,
             key: entry.key_span,
+            is_filled: false,
         },
         path: path.value,
     })
@@ -455,6 +458,7 @@ fn key_name(entry: &Entry) -> Spanned<String> {
         value: entry.key.clone(),
         span: entry.key_span,
         key: entry.key_span,
+        is_filled: false,
     }
 }
 

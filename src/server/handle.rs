@@ -25,7 +25,9 @@ use crate::plan::settings;
 use crate::server::answer::{self, After, Answer, Content, Manner};
 use crate::server::body::{self, Bounds, Broken};
 use crate::server::connection::Serve;
-use crate::server::guard::head::{check_method, is_target_text, shadows_framing};
+use crate::server::guard::head::{
+    check_method, headers_too_large, is_target_text, shadows_framing,
+};
 use crate::server::guard::refusal::Refusal;
 use crate::server::link::Ticket;
 use crate::server::report::Report;
@@ -314,11 +316,10 @@ fn check(parts: &Parts, limits: &settings::Limits) -> Result<(), Refusal> {
             "the target has a character that may not stand there",
         ));
     }
-    if parts.headers.len() > limits.headers + 1 {
-        return Err(Refusal::new(
-            Code::HeadersTooLarge,
-            "there are more headers than `server.limits.headers`",
-        ));
+    // One more than was sent: the `host` that was made of the authority.
+    if parts.headers.len() > limits.headers + 1 || field_bytes(&parts.headers) > limits.header_bytes
+    {
+        return Err(headers_too_large());
     }
     check_host(parts)?;
     if parts
@@ -334,6 +335,14 @@ fn check(parts: &Parts, limits: &settings::Limits) -> Result<(), Refusal> {
         return Err(Refusal::bad("there are two Content-Lengths"));
     }
     check_method(parts.method.as_str().as_bytes())
+}
+
+/// What the fields would be as the lines of an HTTP/1 head, so that one limit means the same in both.
+fn field_bytes(headers: &HeaderMap) -> usize {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + ": ".len() + value.len() + "\r\n".len()
+    };
+    headers.iter().map(line).sum()
 }
 
 fn check_host(parts: &Parts) -> Result<(), Refusal> {

@@ -427,10 +427,8 @@ fn resolve_service(
             return None;
         }
     }
-    let (name, span) = match &call.service {
-        Some(service) => (service.value.as_str(), service.span),
-        None => (call.name.value.as_str(), call.name.span),
-    };
+    let written = call.service.as_ref().unwrap_or(&call.name);
+    let (name, span, shown) = (written.value.as_str(), written.span, written.shown());
     let found = surroundings.services.named(name);
     if found.is_none() && !surroundings.services.are_incomplete {
         let known: Vec<&str> = surroundings.services.names().collect();
@@ -440,14 +438,14 @@ fn resolve_service(
                 "did you mean `{near}`? Or write `service: NAME`, by default it is the call's own name"
             ),
             None if known.is_empty() => format!(
-                "write it in a document of its own: `services: {{ {name}: {{ url: \"http://…\" }} }}`"
+                "write it in a document of its own: `services: {{ {shown}: {{ url: \"http://…\" }} }}`"
             ),
             None => format!(
                 "the services are {}; by default a call's service is its own name",
                 list(known.into_iter())
             ),
         };
-        let message = format!("unknown service `{name}`");
+        let message = format!("unknown service `{shown}`");
         names
             .diagnostics
             .push(Diagnostic::error("R0204", span, message).help(help));
@@ -500,7 +498,7 @@ fn compile_header(
     names: &mut Names,
 ) {
     names.reading(Reader::Call(id), entry.value.span);
-    let name = header_name(&entry.key, entry.key_span, names);
+    let name = header_name(&entry.key, &entry.key, entry.key_span, names);
     let part = templates::part(&entry.value, names, Place::Header);
     if let Some(part) = &part {
         check_constant(part, entry.value.span, names);
@@ -538,9 +536,15 @@ fn check_constant(part: &Part, span: Span, names: &mut Names) {
 }
 
 /// The name of a header that a route file may set (`resilience.md` §5).
-pub fn header_name(written: &str, span: Span, names: &mut Names) -> Option<HeaderName> {
+/// `shown` is how a finding quotes it.
+pub fn header_name(
+    written: &str,
+    shown: &str,
+    span: Span,
+    names: &mut Names,
+) -> Option<HeaderName> {
     let Ok(name) = HeaderName::try_from(written) else {
-        let message = format!("`{written}` is not the name of a header");
+        let message = format!("`{shown}` is not the name of a header");
         let found = Diagnostic::error("R0505", span, message);
         names
             .diagnostics
@@ -561,7 +565,7 @@ pub fn header_name(written: &str, span: Span, names: &mut Names) -> Option<Heade
         "upgrade",
     ];
     if refused.contains(&name.as_str()) {
-        let message = format!("`{written}` cannot be set");
+        let message = format!("`{shown}` cannot be set");
         let found = Diagnostic::error("R0505", span, message);
         names
             .diagnostics
@@ -577,7 +581,7 @@ fn compile_forward_headers(
 ) -> Vec<HeaderName> {
     let written = list.iter().flat_map(|list| &list.value);
     written
-        .filter_map(|name| header_name(&name.value, name.span, names))
+        .filter_map(|name| header_name(&name.value, name.shown(), name.span, names))
         .collect()
 }
 
@@ -627,7 +631,7 @@ fn compile_chain(
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("the calls of this route are {}", list(known.into_iter())),
                     };
-                    let message = format!("unknown call `{}`", name.value);
+                    let message = format!("unknown call `{}`", name.shown());
                     names
                         .diagnostics
                         .push(Diagnostic::error("R0201", name.span, message).help(help));

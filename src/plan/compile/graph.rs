@@ -85,7 +85,11 @@ fn depends_on(from: CallId, call: &document::Call, names: &mut Names) -> Vec<Edg
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the calls of this route are {}", list(known.into_iter())),
             };
-            let unknown = Diagnostic::error("R0201", entry.span, format!("unknown call `{name}`"));
+            let unknown = Diagnostic::error(
+                "R0201",
+                entry.span,
+                format!("unknown call `{}`", entry.shown()),
+            );
             names.diagnostics.push(unknown.help(help));
             continue;
         };

@@ -309,7 +309,7 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
     let mut parts = Vec::new();
     for entry in headers.iter().flat_map(|headers| &headers.value) {
         names.reading(Reader::Response, entry.value.span);
-        let name = header_name(&entry.key, entry.key_span, names);
+        let name = header_name(&entry.key, &entry.key, entry.key_span, names);
         let part = templates::part(&entry.value, names, Place::Header);
         if let (Some(name), Some(part)) = (name, part) {
             parts.push((name, part));
@@ -324,7 +324,7 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
                 Written::Text(node) => {
                     templates::text(node, names, Place::Plain).map(ResponseBody::Text)
                 }
-                Written::Pass(name) => compile_pass(name, body.span, response, names),
+                Written::Pass(name) => compile_pass(&body.with(name.clone()), response, names),
             }
         }
     };
@@ -336,8 +336,7 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
 }
 
 fn compile_pass(
-    name: &str,
-    span: crate::diagnostic::Span,
+    written: &document::Spanned<String>,
     response: &document::Response,
     names: &mut Names,
 ) -> Option<ResponseBody> {
@@ -347,6 +346,7 @@ fn compile_pass(
             .diagnostics
             .push(found.help("the status of the call goes through; take it away"));
     }
+    let name = written.value.as_str();
     if let Some(call) = names.call_named(name) {
         return Some(ResponseBody::Pass(call));
     }
@@ -355,10 +355,10 @@ fn compile_pass(
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the calls of this route are {}", list(known.into_iter())),
     };
-    let message = format!("unknown call `{name}`");
+    let message = format!("unknown call `{}`", written.shown());
     names
         .diagnostics
-        .push(Diagnostic::error("R0201", span, message).help(help));
+        .push(Diagnostic::error("R0201", written.span, message).help(help));
     None
 }
 

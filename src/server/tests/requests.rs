@@ -472,6 +472,16 @@ async fn http_2_gets_the_same_answers() {
         .body(Full::default())
         .unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status(), 400);
+    // 32 KiB of fields as HTTP/1 counts them, `host: h` and `x-large: ` with their line ends included.
+    let spare = 32 * 1024 - "host: h\r\nx-large: \r\n".len();
+    for (length, status) in [(spare, 200), (spare + 1, 431)] {
+        let request = Request::get("http://h/items/7")
+            .header("x-large", "a".repeat(length))
+            .body(Full::default())
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), status, "{length}");
+    }
     let broken = Request::get("http://h/passed/break")
         .body(Full::default())
         .unwrap();
