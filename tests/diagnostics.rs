@@ -22,6 +22,7 @@ use support::{Folder, blocks, files_below, root};
 
 /// What the parts of files ask.
 const SERVICES: &str = "\
+defaults: { timeout: 500ms }
 services:
   a: { url: http://127.0.0.1:9001 }
   b: { url: http://127.0.0.1:9002 }
