@@ -193,6 +193,7 @@ impl Joined {
         self.findings.extend(findings);
         self.watched.extend(named);
         self.complete &= route.is_some() || gateway.is_some();
+        self.complete &= route.is_some() || services_are_known(entries);
         if let Some(route) = route {
             self.join_route(route);
         }
@@ -272,11 +273,28 @@ impl Joined {
     }
 }
 
+/// Whether `services` could be read, if this is what the document has.
+fn services_are_known(entries: &[Entry]) -> bool {
+    match entries.iter().find(|entry| entry.key == "services") {
+        Some(entry) => matches!(entry.value.kind, Kind::Mapping(_) | Kind::Null),
+        None => {
+            let is_meant =
+                |entry: &Entry| Object::GatewayDocument.nearest(&entry.key) == Some("services");
+            !entries.iter().any(is_meant)
+        }
+    }
+}
+
 /// Two routes without names for the same requests: that is one fault, and `plan` finds it.
 fn is_same_request(one: &Route, other: &Route) -> bool {
     let is_unnamed = |route: &Route| route.name.span == route.route.span;
     let pattern = |route: &Route| route.route.value.text().map(|text| text.filled());
-    let host = |route: &Route| route.host.as_ref().map(|host| host.value.to_ascii_lowercase());
+    let host = |route: &Route| {
+        route
+            .host
+            .as_ref()
+            .map(|host| host.value.to_ascii_lowercase())
+    };
     is_unnamed(one)
         && is_unnamed(other)
         && pattern(one).is_some_and(|text| !text.is_empty())

@@ -154,7 +154,7 @@ fn typed(node: &Node, span: Span, kind: ParameterType, names: &mut Names) -> Opt
     let message = format!("{} where the type wants {word}", node.what());
     names
         .diagnostics
-        .push(Diagnostic::error("R0111", span, message));
+        .push(Diagnostic::error("R0111", span, message).help(format!("write {word}, or another `type`")));
     None
 }
 
@@ -193,7 +193,7 @@ fn check_bounds(
             let message = "a boolean has no `min` and no `max`";
             names
                 .diagnostics
-                .push(Diagnostic::error("R0210", bound.key, message));
+                .push(Diagnostic::error("R0210", bound.key, message).help("take it away"));
         }
     }
     if let (Some(min), Some(max)) = (min, max) {
@@ -203,7 +203,7 @@ fn check_bounds(
             let found = Diagnostic::error("R0111", max.span, "`max` is below `min`");
             names
                 .diagnostics
-                .push(found.also(min.span, "`min` is here"));
+                .push(found.also(min.span, "`min` is here").help("exchange the two"));
         }
     }
 }
@@ -218,7 +218,7 @@ fn compile_pattern(
         let message = "only a string has a `pattern`";
         names
             .diagnostics
-            .push(Diagnostic::error("R0210", node.span, message));
+            .push(Diagnostic::error("R0210", node.span, message).help("take it away, or write `min` and `max`"));
         return None;
     }
     let written = text.filled();

@@ -612,7 +612,11 @@ impl Names {
     /// Whether an unknown name may come from what could not be read: `calls`, or a loop whose variable
     /// is therefore nameless.
     fn is_unsure(&self) -> bool {
-        self.any_name || self.variables.iter().any(|variable| variable.name.is_empty())
+        self.any_name
+            || self
+                .variables
+                .iter()
+                .any(|variable| variable.name.is_empty())
     }
 
     fn unknown_call(&self, rooted: &Rooted<'_>, name: &str) -> Error {
