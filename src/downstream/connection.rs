@@ -25,7 +25,7 @@ use crate::downstream::tls::Stream;
 use crate::engine::fetch::{ByteStream, StreamError};
 
 /// What the head of an answer may hold, and how much is read at a time.
-const HEAD_BYTES: usize = 64 * 1024;
+pub const HEAD_BYTES: usize = 64 * 1024;
 pub const HEAD_LINES: usize = 128;
 /// What an HTTP/2 service may send before we have read it: of one stream, of all together.
 const STREAM_WINDOW: u32 = 256 * 1024;

@@ -33,6 +33,15 @@ pub fn keep_end_to_end(headers: &mut HeaderMap) {
     }
 }
 
+/// The bytes of these lines as HTTP/1.1 writes them.
+pub fn written_size(headers: &HeaderMap) -> usize {
+    let line = |name: &HeaderName, value: &[u8]| name.as_str().len() + value.len() + ": \r\n".len();
+    headers
+        .iter()
+        .map(|(name, value)| line(name, value.as_bytes()))
+        .sum()
+}
+
 /// How long the service says it keeps an idle connection: `Keep-Alive: timeout=N`.
 pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
     let name = HeaderName::from_static("keep-alive");

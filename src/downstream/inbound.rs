@@ -12,7 +12,7 @@ use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use crate::downstream::connection::{HEAD_LINES, Lease};
+use crate::downstream::connection::{HEAD_BYTES, HEAD_LINES, Lease};
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::{self, Fault};
 use crate::downstream::headers;
@@ -20,6 +20,7 @@ use crate::downstream::observe::InFlight;
 use crate::downstream::pool::Pool;
 use crate::downstream::tasks::Tasks;
 use crate::engine::code::Code;
+use crate::policy::retry::Known;
 
 /// What is read of a body that nobody wants, to keep its connection, and for how long.
 const WORTH_DRAINING: u64 = 64 * 1024;
@@ -58,8 +59,13 @@ impl<D: Dial> Inbound<D> {
         let mut headers = head.headers;
         let answered = |code| Fault::answered(code, head.status.as_u16());
         if headers.len() > HEAD_LINES {
-            let fault = answered(Code::TooLarge);
+            let fault = Fault::new(Code::TooLarge, Known::Rejected);
             return Err(fault.with_detail("the answer has too many header lines"));
+        }
+        // The library only stops reading at its limit: a head that came in one piece may be longer.
+        if headers::written_size(&headers) > HEAD_BYTES {
+            let fault = Fault::new(Code::TooLarge, Known::Rejected);
+            return Err(fault.with_detail("the head of the answer is too large"));
         }
         if headers::lengths_differ(&headers) || headers::is_transfer_coded(&headers) {
             let fault = answered(Code::ProtocolError);

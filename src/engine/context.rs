@@ -160,13 +160,13 @@ fn write_part(accepted: &Accepted, route: &Route, part: &RequestPart) -> Option<
         RequestPart::Query(None) => write_query(&mut out, accepted),
         RequestPart::QueryList(Some(name)) => return query_values(accepted, name),
         RequestPart::QueryList(None) => {
-            let names = query_names(accepted);
-            let lists: Vec<_> = names
-                .iter()
-                .map(|name| query_values(accepted, name).unwrap_or_default())
+            // A name that only a default gives was sent no values.
+            let lists: Vec<_> = query_names(accepted)
+                .into_iter()
+                .filter_map(|name| Some((name, query_values(accepted, name)?)))
                 .collect();
-            let lists = lists.iter().map(Vec::as_slice);
-            write_object(&mut out, names.iter().copied().zip(lists));
+            let members = lists.iter().map(|(name, list)| (*name, list.as_slice()));
+            write_object(&mut out, members);
         }
         RequestPart::Headers(Some(name)) => return header_value(accepted, name),
         RequestPart::Headers(None) => write_all_headers(&mut out, accepted),

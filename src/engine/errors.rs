@@ -90,13 +90,14 @@ fn worst(outcomes: &[Outcome]) -> Option<&'static str> {
         .and_then(word)
 }
 
-/// `proxy-status` (RFC 9209): one member for each entry, the call's name in `details`.
-pub fn proxy_status(route: &Route, entries: &[Entry]) -> Option<HeaderValue> {
+/// `proxy-status` (RFC 9209): one member for each entry, the call's name in `details`. `cause` is
+/// why the route failed, and so why some calls never started.
+pub fn proxy_status(route: &Route, entries: &[Entry], cause: Option<Code>) -> Option<HeaderValue> {
     // A header of a long list helps nobody; `errors` has all of them.
     const MOST: usize = 16;
     let members = entries.iter().take(MOST).map(|entry| {
         let mut member = "anabranch".to_owned();
-        if let Some(error) = entry.code.proxy_status() {
+        if let Some(error) = error_of(entry, cause) {
             member.push_str(&format!("; error={error}"));
         }
         if let Some(status) = entry.status {
@@ -110,4 +111,15 @@ pub fn proxy_status(route: &Route, entries: &[Entry]) -> Option<HeaderValue> {
     HeaderValue::from_str(&text)
         .ok()
         .filter(|value| !value.is_empty())
+}
+
+fn error_of(entry: &Entry, cause: Option<Code>) -> Option<&'static str> {
+    match entry.code {
+        Code::DependencyFailed => cause?.proxy_status(),
+        // Without a status its head was too large, or nothing was asked because of a long list.
+        Code::TooLarge if entry.status.is_none() && entry.attempts > 0 => {
+            Some("http_response_header_section_size")
+        }
+        code => code.proxy_status(),
+    }
 }

@@ -155,8 +155,9 @@ fn header_texts(headers: &HeaderMap, name: &str) -> Vec<String> {
 fn check_texts(parameter: &Parameter, texts: &[String]) -> Result<Vec<u8>, String> {
     match (parameter.kind, texts) {
         (ParameterType::Array, texts) => check_array(parameter, texts),
-        (_, [text]) => check_value(parameter, text),
-        (_, _) => Err("is given more than once".to_owned()),
+        // Of several the first counts; `query_list` has all of them.
+        (_, [text, ..]) => check_value(parameter, text),
+        (_, []) => Err("is required".to_owned()),
     }
 }
 

@@ -14,3 +14,6 @@ pub mod reply;
 pub mod request;
 pub mod run;
 pub mod stitch;
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,8 @@ use crate::engine::record::{self, CallRecord, Record};
 use crate::engine::render::{self, Absent};
 use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::RequestBody;
-use crate::engine::run::{Facts, Progress, RouteFailure, Run, call_error, client_status};
+use crate::engine::run::progress::{Facts, Progress};
+use crate::engine::run::{RouteFailure, Run, call_error, client_status};
 use crate::json::write_text;
 use crate::plan::{CallId, ResponseBody, Role, Status};
 
@@ -261,7 +262,7 @@ impl<'r> Run<'r> {
             let no_store = HeaderValue::from_static("no-store");
             stitched.headers.insert(header::CACHE_CONTROL, no_store);
         }
-        self.show_failures(&mut stitched.headers);
+        self.show_failures(&mut stitched.headers, None);
         let detached = self.detached();
         Reply {
             record: self.record(stitched.status, degraded, None),
@@ -281,8 +282,8 @@ impl<'r> Run<'r> {
         if let Some(seconds) = failure.error.retry_after.filter(|_| is_to_wait) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        self.show_failures(&mut headers);
         let code = failure.error.code;
+        self.show_failures(&mut headers, Some(code));
         let call = failure.call.map(str::to_owned);
         let problem = Problem {
             code,
@@ -303,9 +304,10 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn show_failures(&self, headers: &mut HeaderMap) {
-        if let Some(value) = errors::proxy_status(self.route, &self.entries) {
-            headers.insert(PROXY_STATUS, value);
+    fn show_failures(&self, headers: &mut HeaderMap, cause: Option<Code>) {
+        if let Some(value) = errors::proxy_status(self.route, &self.entries, cause) {
+            // A passed answer may bring the members of proxies behind us.
+            headers.append(PROXY_STATUS, value);
         }
     }
 
@@ -346,6 +348,7 @@ impl<'r> Run<'r> {
             let role = self.route.calls[place].role;
             match progress {
                 Progress::Settled(facts) => calls.push(self.call_record(call, facts)),
+                Progress::Asked(asked) => calls.push(self.call_record(call, &asked.facts())),
                 Progress::Running(running) => {
                     let facts = running.facts(record::Outcome::Cancelled, None);
                     calls.push(self.call_record(call, &facts));

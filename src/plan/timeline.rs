@@ -182,7 +182,12 @@ impl Timing<'_> {
             Some(for_each) => for_each.max_items.div_ceil(for_each.concurrency.max(1)),
             None => 1,
         };
-        once.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+        let all = once.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
+        match call.timeout {
+            Some(_) => all,
+            // What the route has left, whenever it starts.
+            None => all.min(call_time(self.route.timeout).saturating_sub(start)),
+        }
     }
 
     /// min(timeout, attempts and backoffs), and what its fallback calls add.
@@ -201,7 +206,12 @@ impl Timing<'_> {
             // It starts when its own needs are met, which may be later than its owner's failure.
             let ready = self.bars[called.0].map_or(Duration::ZERO, |bar| bar.start);
             let before = before.max(ready.saturating_sub(start));
-            asked = before.saturating_add(self.own(&self.route.calls[called.0]));
+            let called = &self.route.calls[called.0];
+            asked = before.saturating_add(self.own(called));
+            if called.timeout.is_none() {
+                let left = call_time(self.route.timeout).saturating_sub(start);
+                asked = asked.min(left.max(before));
+            }
             whole = whole.max(asked);
         }
         whole
@@ -239,4 +249,147 @@ pub fn fallback_calls(call: &Call) -> impl Iterator<Item = CallId> {
             FallbackKind::Call(called) => Some(called),
             FallbackKind::Value(_) => None,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::plan::compile::compile;
+
+    const SERVICES: &str = "
+---
+services:
+  a: { url: http://a }
+  b: { url: http://b, connect_timeout: 100ms }
+  c: { url: http://c }
+  d: { url: http://d }
+";
+
+    fn timed(text: &str, name: &str) -> (Vec<String>, Timeline) {
+        let file = format!("anabranch-timeline-{}-{name}.yaml", std::process::id());
+        let file = std::env::temp_dir().join(file);
+        std::fs::write(&file, format!("{text}{SERVICES}")).unwrap();
+        let reading = config::read(std::slice::from_ref(&file), &|_| None);
+        std::fs::remove_file(&file).unwrap();
+        let reading = reading.unwrap_or_else(|_| panic!("the file is readable"));
+        assert!(reading.findings.is_empty(), "{:?}", reading.findings);
+        let compiled = compile(&reading.documents, &reading.files);
+        let table = compiled.table;
+        let table = table.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics));
+        let timeline = of(&table.routes[0], &table.services);
+        let names = table.routes[0].calls.iter().map(|call| call.name.clone());
+        (names.collect(), timeline)
+    }
+
+    /// `NAME START..END` of each bar, the worst case, its path, and the requests.
+    fn check(name: &str, timeout: &str, calls: &str, pass: &str, expected: &str) {
+        let response = match pass {
+            "" => "body: 1".to_owned(),
+            pass => format!("pass: {pass}"),
+        };
+        let text = format!(
+            "route: GET /\ntimeout: {timeout}\ncalls:\n{calls}\nresponse: {{ {response} }}\n"
+        );
+        let (names, timeline) = timed(&text, name);
+        let bars = timeline.bars.iter().map(|bar| {
+            let (start, end) = (bar.start.as_millis(), (bar.start + bar.length).as_millis());
+            format!("{} {start}..{end}", names[bar.call.0])
+        });
+        let path: Vec<&str> = timeline
+            .path
+            .iter()
+            .map(|call| names[call.0].as_str())
+            .collect();
+        let found = format!(
+            "{} = {} by {}, {} requests",
+            Vec::from_iter(bars).join(", "),
+            timeline.worst.as_millis(),
+            path.join(" "),
+            timeline.requests
+        );
+        assert_eq!(found, expected, "{name}");
+    }
+
+    /// `resilience.md` §3.
+    #[test]
+    fn the_worst_case_is_the_longest_path_of_clocks() {
+        check(
+            "chain",
+            "2s",
+            "  a: { get: /, timeout: 300ms }\n  b: { get: /, timeout: 100ms, depends_on: [a] }\n  c: { get: /, timeout: 350ms }",
+            "",
+            "a 0..300, c 0..350, b 300..400 = 400 by a b, 9 requests",
+        );
+        // Without a `timeout`: what the route leaves. Two attempts and one backoff of 25 ms.
+        check(
+            "whole",
+            "1s",
+            "  a: { get: / }",
+            "",
+            "a 0..980 = 980 by a, 3 requests",
+        );
+        // The attempts end before the call's clock.
+        check(
+            "attempts",
+            "1s",
+            "  a: { get: /, timeout: 500ms, attempt_timeout: 100ms, retry: { attempts: 3, backoff: 10ms..15ms } }",
+            "",
+            "a 0..325 = 325 by a, 4 requests",
+        );
+        check(
+            "rounds",
+            "2s",
+            "  a: { get: /, timeout: 100ms, retry: false, for_each: \"p in $.b.body\", max_items: 20, concurrency: 8 }\n  b: { get: /, timeout: 50ms, retry: false }",
+            "",
+            "b 0..50, a 50..350 = 350 by b a, 42 requests",
+        );
+        check(
+            "pass",
+            "2s",
+            "  a: { get: /, timeout: 100ms, retry: false }\n  b: { get: /, timeout: 50ms, retry: false }",
+            "b",
+            "a 0..100, b 100..150 = 150 by a b, 4 requests",
+        );
+    }
+
+    #[test]
+    fn a_fallback_call_comes_behind_its_owner() {
+        check(
+            "fallback",
+            "2s",
+            "  a: { get: /, timeout: 100ms, retry: false, fallback: [ { call: c } ] }\n  c: { get: /, timeout: 70ms, retry: false }",
+            "",
+            "a 0..170, c 0..70 = 170 by a, 4 requests",
+        );
+        // Only what never arrived: one attempt to connect, 100 ms, before the fallback's 70 ms.
+        check(
+            "not_sent",
+            "2s",
+            "  b: { get: /, timeout: 500ms, retry: false, fallback: [ { call: c, only: not_sent } ] }\n  c: { get: /, timeout: 450ms, retry: false }",
+            "",
+            "b 0..550, c 0..450 = 550 by b, 4 requests",
+        );
+        // It waits for needs of its own.
+        check(
+            "late",
+            "2s",
+            "  a: { get: /, timeout: 100ms, retry: false, fallback: [ { call: c } ] }\n  b: { get: /, timeout: 300ms, retry: false }\n  c: { get: /, timeout: 70ms, retry: false, depends_on: [b] }",
+            "",
+            "a 0..370, b 0..300, c 300..370 = 370 by a, 6 requests",
+        );
+        // The checkout of the examples: charge has two attempts to connect, one second each, and a
+        // backoff of 25 ms, before its three seconds of a fallback.
+        check(
+            "checkout",
+            "8s",
+            "  a: { get: /, timeout: 300ms }
+  b: { post: /, timeout: 800ms, idempotency_key: k, json: $.a.body }
+  charge: { service: a, post: /, timeout: 3s, idempotency_key: k, depends_on: [b], fallback: [ { call: c, only: not_sent } ] }
+  c: { post: /, timeout: 3s, idempotency_key: k, json: $.a.body }
+  d: { post: /, timeout: 1s, idempotency_key: k, json: $.charge.body.id }",
+            "",
+            "a 0..300, b 300..1100, c 300..3300, charge 1100..6125, d 6125..7125 = 7125 by a b charge d, 15 requests",
+        );
+    }
 }

@@ -113,6 +113,7 @@ async fn heads_have_limits() {
     check(many(128), "too_large x1").await;
     check(long(60_000), "200 1 x1").await;
     check(long(66_000), "too_large x1").await;
+    check(long(65_500), "too_large x1").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
+use crate::downstream::Client;
+use crate::downstream::dial::{Dial, Tcp};
 use crate::downstream::observe::Silent;
 use crate::downstream::send::pseudonym;
 use crate::downstream::tasks::Tasks;
-use crate::downstream::{Client, dial::Tcp};
+use crate::engine::code::Code;
 use crate::engine::fetch::{Fetch, Identity};
 use crate::plan::{Call, Retry, settings};
 
@@ -363,4 +366,35 @@ async fn a_service_that_did_not_change_keeps_its_connections() {
     next.fetch(exchange(get(), 1000)).await.result.unwrap();
     next.fetch(exchange(get(), 1000)).await.result.unwrap();
     assert_eq!(*counts.lock().unwrap(), [2, 1, 1, 1]);
+}
+
+/// Lets so many connections through to the script, and refuses the rest.
+struct Closing {
+    open: Piped,
+    connections: usize,
+}
+
+impl Dial for Closing {
+    type Io = DuplexStream;
+
+    async fn dial(&self, host: &str, port: u16, by: Instant) -> Result<DuplexStream, Code> {
+        match self.open.dialed.load(Ordering::SeqCst) < self.connections {
+            true => self.open.dial(host, port, by).await,
+            false => Err(Code::ConnectRefused),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_attempt_may_have_done_is_not_forgotten() {
+    for (connections, expected) in [(0, true), (1, false)] {
+        let open = Piped::new(script(|_, mut peer| async move {
+            peer.request().await;
+        }));
+        let fixture = Fixture::new(service(80), Closing { open, connections });
+        let fetched = fixture.fetch(get(), 1000).await;
+        let error = fetched.result.unwrap_err();
+        assert_eq!(error.code, Code::ConnectRefused, "{connections}");
+        assert_eq!(error.is_not_sent(), expected, "{connections}");
+    }
 }

@@ -1,0 +1,215 @@
+//! How far each call of a run is: what the loop in [`super`] moves on.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::code::Code;
+use crate::engine::context::Settled;
+use crate::engine::fetch::CallError;
+use crate::engine::outcome::{Origin, Outcome};
+use crate::engine::record;
+use crate::json::Value;
+
+/// How far one call is.
+pub enum Progress {
+    /// For so many calls to settle.
+    Waiting(usize),
+    Running(Running),
+    Settled(Facts),
+    /// A fallback call that was not asked, a detached or a passed call.
+    Apart,
+    /// A fallback call that some chain came to.
+    Asked(Asked),
+}
+
+/// A fallback call, over all the chains and elements that asked it.
+pub struct Asked {
+    pub started: Instant,
+    pub ended: Instant,
+    pub attempts: u32,
+    times: usize,
+    open: usize,
+    failed: usize,
+    /// Of the last answer or failure.
+    code: Option<Code>,
+    status: Option<u16>,
+}
+
+/// What a settled call leaves for the record.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    pub outcome: record::Outcome,
+    pub code: Option<Code>,
+    pub status: Option<u16>,
+    pub attempts: u32,
+    pub started: Instant,
+    pub elapsed: Duration,
+    pub items: Option<(usize, usize)>,
+}
+
+/// A call under way. One that is no `for_each` is one item.
+pub struct Running {
+    pub started: Instant,
+    pub attempts: u32,
+    pub(super) items: Vec<Item>,
+    pub(super) list: Option<List>,
+    pub(super) next: usize,
+    pub(super) open: usize,
+    pub(super) failed: usize,
+}
+
+/// The elements of a `for_each`, copied out of the context document.
+pub(super) struct List {
+    pub(super) bytes: Vec<u8>,
+    pub(super) ranges: Vec<Range<usize>>,
+}
+
+#[derive(Default)]
+pub(super) struct Item {
+    pub(super) stage: Stage,
+    pub(super) started: Option<Instant>,
+    pub(super) attempts: u32,
+    /// Why the call itself failed, while its chain is walked, and after how long.
+    pub(super) error: Option<CallError>,
+    pub(super) failed_after: Duration,
+    /// When the fallback call that is under way was asked.
+    pub(super) asked: Option<Instant>,
+}
+
+#[derive(Default)]
+pub(super) enum Stage {
+    #[default]
+    Waiting,
+    /// The call itself is under way.
+    Asking,
+    /// The fallback call at this place of the chain waits for its own needs.
+    Parked(usize),
+    /// The fallback call at this place of the chain is under way.
+    AskingFallback(usize),
+    Done(Outcome),
+}
+
+impl List {
+    pub(super) fn element(&self, item: usize) -> Value<'_> {
+        Value::trusted(&self.bytes[self.ranges[item].clone()])
+    }
+}
+
+impl Running {
+    pub(super) fn new(started: Instant) -> Running {
+        Running {
+            started,
+            attempts: 0,
+            items: Vec::new(),
+            list: None,
+            next: 0,
+            open: 0,
+            failed: 0,
+        }
+    }
+
+    /// What the record says of a call that settled.
+    pub(super) fn facts_of(&self, settled: &Settled) -> Facts {
+        let outcomes = match settled {
+            Settled::One(outcome) => std::slice::from_ref(outcome),
+            Settled::Many(outcomes) => outcomes,
+        };
+        let worst = outcomes.iter().max_by_key(|outcome| match outcome.origin {
+            Origin::Skipped => 0,
+            Origin::Live => 1,
+            Origin::Fallback => 2,
+            Origin::Failed => 3,
+        });
+        let failed = outcomes.iter().filter(|outcome| outcome.error.is_some());
+        let outcome = match worst.map_or(Origin::Live, |outcome| outcome.origin) {
+            Origin::Live => record::Outcome::Live,
+            Origin::Fallback => record::Outcome::Fallback,
+            Origin::Skipped => record::Outcome::Skipped,
+            Origin::Failed => record::Outcome::Failed,
+        };
+        let error = worst.and_then(|outcome| outcome.error);
+        Facts {
+            outcome,
+            code: error.map(|(code, _)| code),
+            status: error.map_or_else(|| worst?.status, |(_, status)| status),
+            attempts: self.attempts,
+            started: self.started,
+            elapsed: self.started.elapsed(),
+            items: matches!(settled, Settled::Many(_)).then(|| (outcomes.len(), failed.count())),
+        }
+    }
+
+    /// What the record says of a call that ended with the run.
+    pub fn facts(&self, outcome: record::Outcome, error: Option<&CallError>) -> Facts {
+        Facts {
+            outcome,
+            code: error.map(|error| error.code),
+            status: error.and_then(|error| error.status),
+            attempts: self.attempts,
+            started: self.started,
+            elapsed: self.started.elapsed(),
+            items: self
+                .list
+                .as_ref()
+                .map(|list| (list.ranges.len(), self.failed)),
+        }
+    }
+}
+
+impl Asked {
+    pub(super) fn new() -> Asked {
+        let now = Instant::now();
+        Asked {
+            started: now,
+            ended: now,
+            attempts: 0,
+            times: 0,
+            open: 0,
+            failed: 0,
+            code: None,
+            status: None,
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.times += 1;
+        self.open += 1;
+    }
+
+    pub(super) fn end(&mut self, result: Result<u16, &CallError>, attempts: u32) {
+        self.open -= 1;
+        self.attempts += attempts;
+        self.ended = Instant::now();
+        match result {
+            Ok(status) => self.status = Some(status),
+            Err(error) => {
+                self.failed += 1;
+                self.code = Some(error.code);
+                self.status = error.status;
+            }
+        }
+    }
+
+    pub fn facts(&self) -> Facts {
+        let outcome = match (self.failed, self.open) {
+            (0, 0) => record::Outcome::Live,
+            (0, _) => record::Outcome::Cancelled,
+            _ => record::Outcome::Failed,
+        };
+        let ended = match self.open {
+            0 => self.ended,
+            _ => Instant::now(),
+        };
+        Facts {
+            outcome,
+            code: self.code,
+            status: self.status,
+            attempts: self.attempts,
+            started: self.started,
+            elapsed: ended - self.started,
+            items: (self.times > 1).then_some((self.times, self.failed)),
+        }
+    }
+}

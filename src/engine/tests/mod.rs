@@ -1,0 +1,12 @@
+//! Runs of plans made from YAML against scripted calls, on virtual time: every figure is exact.
+
+mod answers;
+mod any;
+mod deadline;
+mod detached;
+mod failures;
+mod inputs;
+mod lists;
+mod order;
+mod passing;
+mod support;
