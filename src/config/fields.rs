@@ -298,8 +298,10 @@ impl Decoder<'_> {
         match found.value.kind {
             Kind::Sequence(_) | Kind::Mapping(_) | Kind::Null => {
                 let message = format!("`{name}` is text, not {}", found.value.what());
-                self.findings
-                    .push(Diagnostic::error("R0110", found.span, message));
+                self.findings.push(
+                    Diagnostic::error("R0110", found.span, message)
+                        .help("write one text; `{{ }}` in it is filled in"),
+                );
                 None
             }
             Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_) | Kind::Broken => Some(found),
@@ -343,11 +345,11 @@ impl Decoder<'_> {
     }
 
     fn field_value(&mut self, name: &str, entry: &Entry) {
+        // An object is for the compiler to refuse.
         let wrong = match &entry.value.kind {
-            Kind::Mapping(_) => Some(&entry.value),
             Kind::Sequence(items) => items
                 .iter()
-                .find(|item| matches!(item.kind, Kind::Mapping(_) | Kind::Sequence(_))),
+                .find(|item| matches!(item.kind, Kind::Sequence(_))),
             _ => None,
         };
         if let Some(node) = wrong {
@@ -419,7 +421,8 @@ impl Decoder<'_> {
                 "R0111",
                 node.span,
                 format!("what {source} gives is not {what}"),
-            );
+            )
+            .help(format!("set it to {what}"));
         }
         let quoted = self.quoted(node);
         let (written, bare) = match &node.kind {

@@ -176,11 +176,15 @@ impl Filling<'_> {
         self.named.push(path.clone());
         let bytes = match read_small(&path, LARGEST_FILL) {
             Ok(bytes) => bytes,
-            Err(reason) => return self.refuse(Diagnostic::error("R0116", span, reason)),
+            Err(reason) => {
+                let help = "a relative path starts at the folder of this file";
+                return self.refuse(Diagnostic::error("R0116", span, reason).help(help));
+            }
         };
         let Ok(mut text) = String::from_utf8(bytes) else {
             let message = format!("the file `{}` is not UTF-8", path.display());
-            return self.refuse(Diagnostic::error("R0116", span, message));
+            let finding = Diagnostic::error("R0116", span, message);
+            return self.refuse(finding.help("only text can be filled in"));
         };
         if text.ends_with('\n') {
             text.pop();

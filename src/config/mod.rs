@@ -100,8 +100,8 @@ struct Joined {
     server: Option<Spanned<Server>>,
     admin: Option<Spanned<Admin>>,
     defaults: Option<Spanned<Shared>>,
-    /// Where each route and each service was defined.
-    route_names: HashMap<String, Span>,
+    /// Where each route and each service was defined; of a route, its place in `routes` as well.
+    route_names: HashMap<String, (Span, usize)>,
     service_names: HashMap<String, Span>,
 }
 
@@ -193,6 +193,7 @@ impl Joined {
         self.findings.extend(findings);
         self.watched.extend(named);
         self.complete &= route.is_some() || gateway.is_some();
+        self.complete &= route.is_some() || services_are_known(entries);
         if let Some(route) = route {
             self.join_route(route);
         }
@@ -204,12 +205,15 @@ impl Joined {
     fn join_route(&mut self, route: Route) {
         let Spanned { value, span, .. } = &route.name;
         if !value.is_empty() {
-            if let Some(first) = self.route_names.get(value) {
-                let finding = twice("the route", route.name.shown(), *span, *first);
-                self.findings
-                    .push(finding.help("give one of them another `name`"));
+            if let Some((first, place)) = self.route_names.get(value) {
+                if !is_same_request(&route, &self.routes[*place]) {
+                    let finding = twice("the route", route.name.shown(), *span, *first);
+                    self.findings
+                        .push(finding.help("give one of them another `name`"));
+                }
             } else {
-                self.route_names.insert(value.clone(), *span);
+                let place = self.routes.len();
+                self.route_names.insert(value.clone(), (*span, place));
             }
         }
         self.routes.push(route);
@@ -267,6 +271,35 @@ impl Joined {
             fingerprint: self.fingerprint.finish(),
         }
     }
+}
+
+/// Whether `services` could be read, if this is what the document has.
+fn services_are_known(entries: &[Entry]) -> bool {
+    match entries.iter().find(|entry| entry.key == "services") {
+        Some(entry) => matches!(entry.value.kind, Kind::Mapping(_) | Kind::Null),
+        None => {
+            let is_meant =
+                |entry: &Entry| Object::GatewayDocument.nearest(&entry.key) == Some("services");
+            !entries.iter().any(is_meant)
+        }
+    }
+}
+
+/// Two routes without names for the same requests: that is one fault, and `plan` finds it.
+fn is_same_request(one: &Route, other: &Route) -> bool {
+    let is_unnamed = |route: &Route| route.name.span == route.route.span;
+    let pattern = |route: &Route| route.route.value.text().map(|text| text.filled());
+    let host = |route: &Route| {
+        route
+            .host
+            .as_ref()
+            .map(|host| host.value.to_ascii_lowercase())
+    };
+    is_unnamed(one)
+        && is_unnamed(other)
+        && pattern(one).is_some_and(|text| !text.is_empty())
+        && pattern(one) == pattern(other)
+        && host(one) == host(other)
 }
 
 fn join_section<T>(

@@ -385,7 +385,7 @@ impl<'b> Builder<'b> {
         let span = self.span(start, start + 1);
         let message = format!("more than {DEEPEST} lists and mappings in each other");
         self.findings
-            .push(Diagnostic::error("R0105", span, message));
+            .push(Diagnostic::error("R0105", span, message).help("make it flatter"));
         Err(Stop::Limit)
     }
 
@@ -442,8 +442,10 @@ impl<'b> Builder<'b> {
         self.copies += size;
         if self.copies > MOST_COPIES {
             let message = format!("aliases that stand for more than {MOST_COPIES} values");
-            self.findings
-                .push(Diagnostic::error("R0105", span, message));
+            self.findings.push(
+                Diagnostic::error("R0105", span, message)
+                    .help("write some of them out in a file of their own"),
+            );
             return Err(Stop::Limit);
         }
         if self.stack.len() + depth > DEEPEST {

@@ -515,8 +515,10 @@ impl Decoder<'_> {
                     None => format!("`{name}` is a number, not {}", entry.value.what()),
                 };
                 let found = spanned(entry, ());
-                self.findings
-                    .push(Diagnostic::error("R0110", found.span, message));
+                self.findings.push(
+                    Diagnostic::error("R0110", found.span, message)
+                        .help("write it like `1` or `0.5`"),
+                );
                 return None;
             }
         };

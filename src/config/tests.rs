@@ -399,7 +399,7 @@ fn what_was_filled_in_is_never_shown() {
     says(
         &call("timeout: ${SECRET}"),
         "what `${SECRET}` gives is not a duration",
-        "",
+        "set it to a duration",
     );
 }
 

@@ -94,6 +94,10 @@ impl Leaf for bool {
 
 impl Leaf for u32 {
     const WHAT: &'static str = "a whole number";
+
+    fn help(_written: &str) -> Option<String> {
+        Some("write digits alone: `2`".to_owned())
+    }
 }
 
 impl Leaf for String {

@@ -61,7 +61,8 @@ impl Places<'_, '_> {
         let first = self.outline.token(0);
         if form == Form::Query && (first.kind != Kind::Root || first.start > 0) {
             let message = "a query begins with `$`".to_owned();
-            return Err(error(0..first.end, message, None));
+            let help = "write `$.`, then `request` or the name of a call";
+            return Err(error(0..first.end, message, Some(help)));
         }
         Ok(())
     }

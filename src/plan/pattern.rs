@@ -20,7 +20,12 @@ impl Pattern {
     /// Parses a path pattern; offsets of an error are within `text`.
     pub fn parse(text: &str) -> Result<Pattern, template::Error> {
         let Some(path) = text.strip_prefix('/') else {
-            return Err(error(0, text.len(), "a route's path begins with `/`", None));
+            return Err(error(
+                0,
+                text.len(),
+                "a route's path begins with `/`",
+                Some(format!("write `/{text}`")),
+            ));
         };
         let mut segments = Vec::new();
         let mut offset = 1;
@@ -61,7 +66,13 @@ impl Pattern {
             if names[..place].contains(name) {
                 let offset = text.rfind(&format!("{{{name}")).unwrap_or(0);
                 let message = format!("the parameter `{name}` stands twice");
-                return Err(error(offset, name.len() + 2, &message, None));
+                let help = "give one of them another name";
+                return Err(error(
+                    offset,
+                    name.len() + 2,
+                    &message,
+                    Some(help.to_owned()),
+                ));
             }
         }
         Ok(())

@@ -102,14 +102,17 @@ struct Timing<'r> {
 }
 
 impl Timing<'_> {
-    /// Places a call behind its needs. The graph has no cycles, so this ends; a stack instead of
-    /// recursion, because a chain may be long.
+    /// Places a call behind its needs; a stack instead of recursion, because a chain may be long. A
+    /// call that waits for itself through a chain was refused, but its route is still looked at: who
+    /// waits for the call in hand is not waited for again.
     fn place(&mut self, call: CallId) {
+        let mut waiting = vec![false; self.bars.len()];
         let mut stack = vec![call];
         while let Some(&call) = stack.last() {
             let waits = self.waits(call);
-            let missing = waits.iter().filter(|need| self.bars[need.0].is_none());
-            let missing: Vec<CallId> = missing.copied().collect();
+            waiting[call.0] = true;
+            let is_missing = |need: &&CallId| self.bars[need.0].is_none() && !waiting[need.0];
+            let missing: Vec<CallId> = waits.iter().filter(is_missing).copied().collect();
             if self.bars[call.0].is_some() || missing.is_empty() {
                 self.put(call, &waits);
                 stack.pop();

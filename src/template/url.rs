@@ -93,7 +93,7 @@ pub(super) fn check(source: &str, fills: &[String], tags: &[Tag]) -> Result<(), 
                 0,
                 source.len(),
                 "a path that does not begin with `/`",
-                "",
+                "begin it with `/`: it is put behind the path of the service's `url`",
             ));
         }
     }

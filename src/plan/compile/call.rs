@@ -98,6 +98,7 @@ pub fn compile(
         surroundings.defaults.headers.as_ref(),
         shared.and_then(|s| s.headers.as_ref()),
     ];
+    let forward_headers = compile_forward_headers(forward_headers.as_ref(), names);
     let query = compile_entries(id, query.as_ref(), names, Place::Query);
     let reported = &mut surroundings.services.reported;
     let headers = compile_headers(id, default_headers, headers.as_ref(), reported, names);
@@ -196,7 +197,7 @@ pub fn compile(
         method,
         query,
         headers,
-        forward_headers: compile_forward_headers(forward_headers.as_ref(), names),
+        forward_headers,
         forward_query: match forward_query.as_ref().map(|forward| &forward.value) {
             None => ForwardQuery::Names(Vec::new()),
             Some(document::ForwardQuery::All) => ForwardQuery::All,

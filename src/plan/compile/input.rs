@@ -152,9 +152,9 @@ fn typed(node: &Node, span: Span, kind: ParameterType, names: &mut Names) -> Opt
         ParameterType::Array => "a list",
     };
     let message = format!("{} where the type wants {word}", node.what());
-    names
-        .diagnostics
-        .push(Diagnostic::error("R0111", span, message));
+    names.diagnostics.push(
+        Diagnostic::error("R0111", span, message).help(format!("write {word}, or another `type`")),
+    );
     None
 }
 
@@ -193,7 +193,7 @@ fn check_bounds(
             let message = "a boolean has no `min` and no `max`";
             names
                 .diagnostics
-                .push(Diagnostic::error("R0210", bound.key, message));
+                .push(Diagnostic::error("R0210", bound.key, message).help("take it away"));
         }
     }
     if let (Some(min), Some(max)) = (min, max) {
@@ -201,9 +201,11 @@ fn check_bounds(
             Value::trusted(min.value.as_bytes()).compare(Value::trusted(max.value.as_bytes()));
         if order.is_some_and(std::cmp::Ordering::is_gt) {
             let found = Diagnostic::error("R0111", max.span, "`max` is below `min`");
-            names
-                .diagnostics
-                .push(found.also(min.span, "`min` is here"));
+            names.diagnostics.push(
+                found
+                    .also(min.span, "`min` is here")
+                    .help("exchange the two"),
+            );
         }
     }
 }
@@ -216,9 +218,10 @@ fn compile_pattern(
     let text = node.text()?;
     if !matches!(kind, ParameterType::Text | ParameterType::Array) {
         let message = "only a string has a `pattern`";
-        names
-            .diagnostics
-            .push(Diagnostic::error("R0210", node.span, message));
+        names.diagnostics.push(
+            Diagnostic::error("R0210", node.span, message)
+                .help("take it away, or write `min` and `max`"),
+        );
         return None;
     }
     let written = text.filled();

@@ -43,7 +43,8 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
     for (index, document) in documents.routes.iter().enumerate() {
         let mut compiled =
             route::compile(index, document, documents, &mut services, &server, files);
-        diagnostics.append(&mut compiled.diagnostics);
+        let found = compiled.diagnostics.drain(..);
+        diagnostics.extend(found.map(|finding| without_fill(finding, files)));
         if let Some(pattern) = &compiled.pattern {
             let host = compiled.host.as_deref();
             if let Err(other) = matcher.insert(&pattern.method, host, &pattern.path, index) {
@@ -78,6 +79,22 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
         routes,
         services: services.compiled,
     }
+}
+
+/// A name that `${…}` gave is not to be shown: what the file says stands for it.
+fn without_fill(finding: Diagnostic, files: &Files) -> Diagnostic {
+    let what = match finding.code {
+        "R0201" => "call",
+        "R0204" => "service",
+        "R0505" => "header that can be set",
+        _ => return finding,
+    };
+    let written = files.text(finding.span);
+    if !written.contains("${") {
+        return finding;
+    }
+    let message = format!("what `{written}` gives is no {what}");
+    Diagnostic { message, ..finding }
 }
 
 fn ambiguous(second: &document::Route, first: &document::Route) -> Diagnostic {

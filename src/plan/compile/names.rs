@@ -575,7 +575,7 @@ impl Bind for Names {
         }
         match first.as_str() {
             "request" => self.bind_request(rooted),
-            "each" if self.any_name => Ok(self.bound(Source::Errors, 1)),
+            "each" if self.is_unsure() => Ok(self.bound(Source::Errors, 1)),
             "each" => self.bind_each(rooted),
             "reply" => self.bind_reply(rooted),
             "errors" => {
@@ -601,7 +601,7 @@ impl Bind for Names {
             }
             name => match self.call_named(name) {
                 Some(call) => self.bind_call(rooted, call),
-                None if self.any_name => Ok(self.bound(Source::Errors, 1)),
+                None if self.is_unsure() => Ok(self.bound(Source::Errors, 1)),
                 None => Err(self.unknown_call(rooted, name)),
             },
         }
@@ -609,6 +609,16 @@ impl Bind for Names {
 }
 
 impl Names {
+    /// Whether an unknown name may come from what could not be read: `calls`, or a loop whose variable
+    /// is therefore nameless.
+    fn is_unsure(&self) -> bool {
+        self.any_name
+            || self
+                .variables
+                .iter()
+                .any(|variable| variable.name.is_empty())
+    }
+
     fn unknown_call(&self, rooted: &Rooted<'_>, name: &str) -> Error {
         let variables = self.variables.iter().map(|variable| variable.name.as_str());
         let known = self

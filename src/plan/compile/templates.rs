@@ -154,6 +154,7 @@ pub fn enter_loop(node: &Node, names: &mut Names) -> Option<(Root, Choice)> {
     let Some((written, path)) = text.source.split_once(" in ") else {
         refuse_loop(node, "a loop names its variable and its path", names);
         let first = text.source.split_whitespace().next();
+        let first = first.filter(|word| !word.starts_with('$'));
         names.enter_unknown(first.unwrap_or_default(), "");
         return None;
     };
