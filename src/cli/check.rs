@@ -12,7 +12,7 @@ use super::{Exit, counted, paths};
 use crate::check::{self, Examination};
 use crate::diagnostic::render::{self, Format};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::plan::{Call, ResponseBody, Role, Route, Table, timeline};
+use crate::plan::{Call, Fallback, FallbackKind, ResponseBody, Role, Route, Table, timeline};
 use crate::telemetry::time;
 
 /// Routes that are listed; more would push the first line off any screen.
@@ -189,14 +189,22 @@ fn degrades_to(route: &Route) -> String {
     if let ResponseBody::Pass(call) = route.response.body {
         return format!("passes {} through", route.calls[call.0].name);
     }
-    let required = names(&|call| !call.optional && call.fallback.is_empty());
-    let spared = names(&|call| call.optional || !call.fallback.is_empty());
+    let required = names(&|call| !is_spared(call));
+    let spared = names(&is_spared);
     match (required.is_empty(), spared.is_empty()) {
         (true, true) => "needs no service".into(),
         (false, true) => format!("fails if {required} fails"),
         (true, false) => format!("answers without {spared}"),
         (false, false) => format!("answers without {spared}; fails if {required} fails"),
     }
+}
+
+/// The route answers whatever becomes of this call: a fallback that is a call may fail too.
+fn is_spared(call: &Call) -> bool {
+    let always = |fallback: &Fallback| {
+        !fallback.only_not_sent && matches!(fallback.kind, FallbackKind::Value(_))
+    };
+    call.optional || call.fallback.iter().any(always)
 }
 
 /// `a`, `a or b`, `a, b or c`.
