@@ -12,7 +12,7 @@ use crate::engine::context::cookie_pairs;
 use crate::engine::outcome::write_header;
 use crate::engine::reply::Problem;
 use crate::engine::request::{Accepted, Request, RequestBody};
-use crate::json::{self, Demand, Fault, Kind, Scan, Slot, Value, write_text};
+use crate::json::{self, Demand, Fault, Kind, Scan, Value, write_text};
 use crate::plan::{InputBody, Parameter, ParameterType, Route};
 
 /// Types and checks everything `input` names and parses the body where the route reads it.
@@ -401,11 +401,4 @@ fn types(kind: &jsonschema::error::TypeKind) -> String {
             Vec::from_iter(kinds.iter().map(|kind| kind.to_string())).join(" or ")
         }
     }
-}
-
-/// The demand of a body that only a schema reads.
-pub fn whole_body() -> (Demand, Slot) {
-    let mut demand = Demand::default();
-    let slot = demand.slot(&[]);
-    (demand.strict(), slot)
 }

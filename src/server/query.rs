@@ -1,5 +1,7 @@
 //! The query of a target, decoded into pairs.
 
+use crate::plan::matcher::percent_decode;
+
 /// The pairs in their order; `+` is a space. `None` where an escape is broken or is no UTF-8.
 pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
     query
@@ -13,32 +15,7 @@ pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
 }
 
 fn decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = match byte {
-            b'%' => {
-                let ([high, low], after) = after
-                    .split_first_chunk::<2>()
-                    .map(|(two, after)| (*two, after))?;
-                out.push(digit(high)? * 16 + digit(low)?);
-                after
-            }
-            b'+' => {
-                out.push(b' ');
-                after
-            }
-            _ => {
-                out.push(byte);
-                after
-            }
-        };
-    }
-    String::from_utf8(out).ok()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
+    percent_decode(&text.replace('+', " "))
 }
 
 #[cfg(test)]
