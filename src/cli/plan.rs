@@ -237,6 +237,9 @@ fn fallbacks(route: &Route, call: &Call) -> Vec<String> {
     call.fallback
         .iter()
         .map(|fallback| match &fallback.kind {
+            FallbackKind::Stale(age) => {
+                format!("the last answer, up to {} old", time::readable(*age))
+            }
             FallbackKind::Value(_) => "a value".into(),
             FallbackKind::Call(called) => route.calls[called.0].name.clone(),
         })

@@ -18,6 +18,8 @@ use http::{HeaderName, Method};
 
 use crate::json::{self, Demand, Slot};
 use crate::path::{Condition, Root};
+use crate::policy::hedge;
+use crate::policy::shed::Priority;
 use crate::template::Text;
 use crate::template::choice::Choice;
 use crate::template::json::Json;
@@ -58,6 +60,7 @@ pub struct Route {
     pub parameters: Vec<String>,
     pub has_rest: bool,
     pub timeout: Duration,
+    pub priority: Priority,
     pub input: Input,
     pub calls: Vec<Call>,
     pub response: Response,
@@ -140,6 +143,8 @@ pub struct Call {
     /// For one attempt, derived when the file is read.
     pub attempt_timeout: Duration,
     pub retry: Retry,
+    /// When it is asked a second time while the first is silent; only of safe methods.
+    pub hedge: Option<hedge::After>,
     pub optional: bool,
     pub fallback: Vec<Fallback>,
     pub when: Option<Condition>,
@@ -160,6 +165,9 @@ pub struct Call {
     pub repeatable: bool,
     /// A POST or PATCH without `safe: true`.
     pub write: bool,
+    /// What the key of its answers begins with, so that two calls share one only if they would take
+    /// the same answer for a success: the service's origin, `decode` and `success_when`.
+    pub key_prefix: String,
     /// What is read of the service's body as it came (and, without `take`, of `.body`).
     pub raw_demand: Demand,
     /// With `take`: what is read of what `take` gives.
@@ -167,6 +175,12 @@ pub struct Call {
 }
 
 impl Call {
+    /// Its good answers are kept for `stale`.
+    pub fn keeps_answers(&self) -> bool {
+        let mut chain = self.fallback.iter();
+        chain.any(|fallback| matches!(fallback.kind, FallbackKind::Stale(_)))
+    }
+
     /// What is read of `.body`, whether it came from the service or from a fallback.
     pub fn body_demand(&self) -> &Demand {
         self.taken_demand.as_ref().unwrap_or(&self.raw_demand)
@@ -233,6 +247,8 @@ pub struct Fallback {
 
 #[derive(Debug)]
 pub enum FallbackKind {
+    /// The last good answer by the same key, if it is no older.
+    Stale(Duration),
     Value(Json),
     Call(CallId),
 }

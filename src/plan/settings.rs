@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::json;
+use crate::policy::{breaker, budget, bulkhead};
 
 /// `server`: the client's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub struct Server {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub json: json::Limits,
+    pub shed: Shed,
     pub drain: Drain,
     pub server_timing: bool,
 }
@@ -29,6 +31,27 @@ pub struct Limits {
     pub uri: usize,
     pub body: usize,
     pub streams: u32,
+    /// Connections of one client address; `None`: any number.
+    pub per_address: Option<usize>,
+}
+
+/// When requests are turned away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shed {
+    /// How late tasks may get to run.
+    pub lag: Duration,
+    /// Requests that have no answer yet.
+    pub in_flight: usize,
+    pub memory: MemoryLimit,
+}
+
+/// What the bodies of all requests may take together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// Of the container's memory, or the machine's, in hundredths of a percent.
+    Share(u32),
+    /// Bytes.
+    Size(usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +87,7 @@ impl Default for Server {
                 uri: 8 * 1024,
                 body: 1024 * 1024,
                 streams: 100,
+                per_address: None,
             },
             timeouts: Timeouts {
                 headers: Duration::from_secs(10),
@@ -74,6 +98,11 @@ impl Default for Server {
             json: json::Limits {
                 depth: 64,
                 nodes: 100_000,
+            },
+            shed: Shed {
+                lag: Duration::from_millis(20),
+                in_flight: 4096,
+                memory: MemoryLimit::Share(2500),
             },
             drain: Drain {
                 grace: Duration::from_secs(5),
@@ -101,6 +130,11 @@ pub struct Service {
     pub http: HttpVersion,
     pub connect_timeout: Duration,
     pub pool: Pool,
+    /// `None`: `breaker: false`.
+    pub breaker: Option<breaker::Settings>,
+    /// `None`: `bulkhead: false`.
+    pub bulkhead: Option<bulkhead::Settings>,
+    pub budget: budget::Settings,
     /// What differs from the system's roots and the URL's name; only used by `https` endpoints.
     pub tls: Arc<Tls>,
 }

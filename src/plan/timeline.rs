@@ -247,7 +247,7 @@ pub fn fallback_calls(call: &Call) -> impl Iterator<Item = CallId> {
         .iter()
         .filter_map(|fallback| match fallback.kind {
             FallbackKind::Call(called) => Some(called),
-            FallbackKind::Value(_) => None,
+            FallbackKind::Stale(_) | FallbackKind::Value(_) => None,
         })
 }
 

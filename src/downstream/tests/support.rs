@@ -24,6 +24,8 @@ use crate::plan::{
     Body, Call, CallId, Decode, ForwardQuery, Input, Response, ResponseBody, Retry, Role, Route,
     ServiceId, Status, Table,
 };
+use crate::policy::shed::Priority;
+use crate::policy::{breaker, budget, bulkhead};
 use crate::template::{Place, Text};
 
 // === Services
@@ -280,6 +282,9 @@ pub fn service(port: u16) -> settings::Service {
         http: HttpVersion::Auto,
         connect_timeout: Duration::from_secs(1),
         pool: settings::Pool::default(),
+        breaker: Some(breaker::Settings::default()),
+        bulkhead: Some(bulkhead::Settings::default()),
+        budget: budget::Settings::default(),
         tls: Arc::default(),
     }
 }
@@ -319,6 +324,7 @@ pub fn get() -> Call {
             statuses: vec![429, 502, 503, 504],
             backoff: (Duration::from_millis(25), Duration::from_millis(250)),
         },
+        hedge: None,
         optional: false,
         fallback: Vec::new(),
         when: None,
@@ -334,6 +340,7 @@ pub fn get() -> Call {
         idempotency_key: None,
         repeatable: true,
         write: false,
+        key_prefix: String::new(),
         raw_demand: json::Demand::default(),
         taken_demand: None,
     }
@@ -403,6 +410,7 @@ fn route(call: Call) -> Route {
         host: None,
         parameters: Vec::new(),
         has_rest: false,
+        priority: Priority::Normal,
         timeout: Duration::from_secs(2),
         input: Input::default(),
         calls: vec![call],

@@ -76,6 +76,7 @@ impl Run<'_> {
                 continue;
             }
             match &fallback.kind {
+                FallbackKind::Stale(_) => {}
                 FallbackKind::Value(json) => {
                     let mut out = Vec::new();
                     let written = self.with_env(id, item, |env| json.render(env, &mut out));

@@ -209,6 +209,7 @@ pub fn compile(
         timeout: timeout_value,
         attempt_timeout: attempt_timeout_value,
         retry: retry_value,
+        hedge: None,
         optional: optional.as_ref().is_some_and(|optional| optional.value),
         fallback: chain,
         when,
@@ -233,6 +234,7 @@ pub fn compile(
         idempotency_key,
         repeatable,
         write,
+        key_prefix: String::new(),
         raw_demand: Default::default(),
         taken_demand: None,
     })

@@ -138,6 +138,7 @@ fn server(document: &document::Server) -> settings::Server {
             uri: uri as usize,
             body: body as usize,
             streams,
+            per_address: None,
         },
         timeouts: settings::Timeouts {
             headers: head_timeout,
@@ -149,6 +150,7 @@ fn server(document: &document::Server) -> settings::Server {
             depth: json.depth,
             nodes: json.nodes,
         },
+        shed: settings::Server::default().shed,
         drain: settings::Drain {
             grace: drain.grace,
             max: drain.max,

@@ -18,6 +18,7 @@ use crate::plan::compile::templates;
 use crate::plan::pattern;
 use crate::plan::settings;
 use crate::plan::{Body, Call, CallId, Response, ResponseBody, Role, Route, Status};
+use crate::policy::shed::Priority;
 use crate::template::Place;
 
 const BUILT_IN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -114,6 +115,7 @@ pub fn compile<'d>(
             parameters,
             has_rest,
             timeout,
+            priority: Priority::Normal,
             body_demand: body_demand(&mut names, &input),
             input,
             forwards_body: calls.iter().any(|call| matches!(call.body, Body::Forward)),

@@ -6,6 +6,7 @@ use crate::config::document;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::pem;
 use crate::plan::settings::{Endpoint, HttpVersion, Pool, Service, Tls};
+use crate::policy::{breaker, budget, bulkhead};
 
 /// One service as the downstream side wants it.
 pub fn compile(service: &document::Service, diagnostics: &mut Vec<Diagnostic>) -> Service {
@@ -32,6 +33,9 @@ pub fn compile(service: &document::Service, diagnostics: &mut Vec<Diagnostic>) -
             max_idle: pool.max_idle as usize,
             max_age: pool.max_age,
         },
+        breaker: Some(breaker::Settings::default()),
+        bulkhead: Some(bulkhead::Settings::default()),
+        budget: budget::Settings::default(),
         tls: Arc::new(match tls {
             Some(tls) => compile_tls(&tls.value, diagnostics),
             None => Tls::default(),
@@ -53,6 +57,9 @@ pub fn of_origin(name: String, https: bool, host: String, port: u16) -> Service 
         http: HttpVersion::Auto,
         connect_timeout: std::time::Duration::from_secs(1),
         pool: Pool::default(),
+        breaker: Some(breaker::Settings::default()),
+        bulkhead: Some(bulkhead::Settings::default()),
+        budget: budget::Settings::default(),
         tls: Arc::new(Tls::default()),
     }
 }
