@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::check;
-use crate::downstream::Client;
 use crate::downstream::tasks::Tasks;
+use crate::downstream::{Client, Process};
+use crate::policy::memory::Memory;
 use crate::reload::watch::{Mode, watch};
 use crate::reload::{Findings, Generation, Generations, Trigger};
 use crate::server::drain::{Drain, Phase};
@@ -94,12 +95,13 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let Options { paths, watch, log } = options;
     let telemetry = Arc::new(Telemetry::new(log));
     let tasks = Tasks::new(TASKS);
+    let memory = Memory::new(1 << 30);
     let first = check::examine(&paths);
     let (generations, findings) = Generations::start(
         paths,
         check::examine,
         first,
-        tasks.clone(),
+        Process::new(tasks.clone(), memory),
         telemetry.clone(),
     )
     .map_err(Error::Refused)?;

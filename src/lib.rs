@@ -8,6 +8,7 @@
 pub mod diagnostic;
 
 // tools: pure, no clock, no socket, no file
+pub mod cache;
 pub mod json;
 pub mod path;
 pub mod pem;

@@ -11,8 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Admin, serve};
 use crate::check::Examination;
 use crate::diagnostic::{Diagnostic, FileId, Files, Span};
+use crate::downstream::Process;
 use crate::downstream::tasks::Tasks;
 use crate::plan::{Table, settings};
+use crate::policy::memory::Memory;
 use crate::reload::Generations;
 use crate::server::drain::Drain;
 use crate::telemetry::Telemetry;
@@ -29,7 +31,7 @@ async fn start(next: &str) -> Fixture {
     let telemetry = Arc::new(Telemetry::new(Log::silent()));
     let first = examination(true, 1);
     let Ok((generations, _)) =
-        Generations::start(paths, examine, first, Tasks::new(1), telemetry.clone())
+        Generations::start(paths, examine, first, process(), telemetry.clone())
     else {
         panic!("the first examination is good");
     };
@@ -243,4 +245,9 @@ async fn reading_changes_nothing_and_other_sites_may_not() {
     }
     let (_, _, body) = fixture.get("/config").await;
     assert!(body.contains("\"generation\": 1"), "{body}");
+}
+
+/// Room for one task, and as much memory as there is.
+fn process() -> Process {
+    Process::new(Tasks::new(1), Memory::new(usize::MAX))
 }

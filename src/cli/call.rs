@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Exit, Report, output, runtime, table, waterfall};
-use crate::downstream::Client;
 use crate::downstream::observe::Silent;
 use crate::downstream::tasks::Tasks;
+use crate::downstream::{Client, Process};
 use crate::engine::code::Code;
 use crate::engine::fetch::{ByteStream, Exchange, Fetch};
 use crate::engine::record::Record;
@@ -27,10 +27,12 @@ use crate::engine::request::{Request, RequestBody};
 use crate::engine::{input, run};
 use crate::plan::matcher::Match;
 use crate::plan::{Route, Table};
+use crate::policy::memory::Memory;
 use crate::server::{host, identity, query};
 use crate::telemetry::{access, time};
 
 /// Calls that may outlive the answer: writes already sent.
+const MEMORY: usize = 1 << 30;
 const TASKS: usize = 64;
 /// What a detached call has without a timeout of its own, and what a write is waited for.
 const DETACHED: Duration = Duration::from_secs(2);
@@ -161,7 +163,11 @@ struct Answered {
 
 async fn call(arguments: &Arguments, table: &Table, asked: Asked) -> Result<Exit, String> {
     let tasks = Tasks::new(TASKS);
-    let client = Client::over_tcp(table, tasks.clone(), Arc::new(Silent))?;
+    let client = Client::over_tcp(
+        table,
+        Process::new(tasks.clone(), Memory::new(MEMORY)),
+        Arc::new(Silent),
+    )?;
     let line = format!("{} {}", asked.method, asked.target);
     let is_head = asked.method == Method::HEAD;
     let mut answered = answer(table, &client, asked).await?;

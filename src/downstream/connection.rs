@@ -5,24 +5,27 @@
 //! connection is shared, so it is driven by a task; dropping a call resets its stream only.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::downstream::fault::SourceBroke;
 use crate::downstream::meter::{Counts, Meter};
+use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::Stream;
 use crate::engine::fetch::{ByteStream, StreamError};
+use crate::policy::bucket::{Bucket, TOKEN};
 
 /// What the head of an answer may hold, and how much is read at a time.
 pub const HEAD_BYTES: usize = 64 * 1024;
@@ -33,6 +36,13 @@ const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 /// While streams are open, a silent HTTP/2 connection is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Streams of one HTTP/2 connection that we may reset: peers end a connection that resets too many
+/// (nghttp2 33 a second, netty 200 in 30 s), and with it everybody's streams.
+const RESETS_A_SECOND: u32 = 5;
+const RESETS_AT_ONCE: u64 = 100;
+/// What is read of an answer that nobody wants, instead of resetting its stream, and for how long.
+const WORTH_READING: u64 = 1024 * 1024;
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a connection runs over.
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -75,10 +85,13 @@ pub struct Shared {
 pub struct Two {
     sender: http2::SendRequest<Outgoing>,
     used: bool,
-    stream: OpenStream,
+    stream: Arc<OpenStream>,
 }
 
 struct SharedState {
+    /// Where streams end that may not be reset.
+    tasks: Tasks,
+    resets: Mutex<Bucket>,
     counts: Arc<Counts>,
     opened: Instant,
     retire_at: Instant,
@@ -127,7 +140,7 @@ impl<T: Wire> Lease<T> {
     pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
         match self {
             Lease::One(one) => one.send(request).await,
-            Lease::Two(two) => two.sender.try_send_request(request).await.map_err(broken),
+            Lease::Two(two) => two.send(request).await,
         }
     }
 
@@ -208,7 +221,11 @@ impl<T: Wire> One<T> {
 // === impl Shared
 
 impl Shared {
-    pub async fn open<T: Wire>(stream: Stream<T>, retire_at: Instant) -> hyper::Result<Shared> {
+    pub async fn open<T: Wire>(
+        stream: Stream<T>,
+        retire_at: Instant,
+        tasks: Tasks,
+    ) -> hyper::Result<Shared> {
         let (meter, counts) = Meter::new(stream);
         let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -219,9 +236,13 @@ impl Shared {
             .max_header_list_size(HEAD_BYTES as u32)
             .handshake(TokioIo::new(meter))
             .await?;
+        let opened = Instant::now();
+        let resets = Bucket::new(RESETS_A_SECOND, RESETS_AT_ONCE * TOKEN, opened);
         let state = Arc::new(SharedState {
+            tasks,
+            resets: Mutex::new(resets),
             counts,
-            opened: Instant::now(),
+            opened,
             retire_at,
             open_streams: AtomicUsize::new(0),
             most_streams: AtomicUsize::new(connection.current_max_send_streams()),
@@ -249,7 +270,7 @@ impl Shared {
         Some(Two {
             sender: self.sender.clone(),
             used,
-            stream: OpenStream(self.state.clone()),
+            stream: Arc::new(OpenStream(self.state.clone())),
         })
     }
 
@@ -275,6 +296,81 @@ impl Drop for OpenStream {
         let lived = self.0.opened.elapsed().as_millis() as u64;
         self.0.last_used.fetch_max(lived, Ordering::Relaxed);
         self.0.open_streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+// === impl Two
+
+type Sending = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Broken>> + Send>>;
+
+/// A request whose answer has not begun. Dropping it resets the stream, as far as that is allowed.
+struct Unanswered {
+    sending: Option<Sending>,
+    stream: Arc<OpenStream>,
+}
+
+impl Two {
+    async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
+        let sending = self.sender.try_send_request(request);
+        let mut unanswered = Unanswered {
+            sending: Some(Box::pin(async move { sending.await.map_err(broken) })),
+            stream: self.stream.clone(),
+        };
+        let sending = unanswered.sending.as_mut().expect("it was put there");
+        let answered = sending.as_mut().await;
+        unanswered.sending = None;
+        answered
+    }
+
+    /// Nobody wants the rest of this body: its stream is reset, or read to its end where too many
+    /// were reset.
+    pub fn abandon(self, incoming: Incoming) {
+        if !incoming.is_end_stream() && !self.stream.may_reset() {
+            let tasks = self.stream.0.tasks.clone();
+            // With no room in the set it is reset all the same.
+            let _ = tasks.spawn(read_to_the_end(incoming, self.stream));
+        }
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let Some(sending) = self.sending.take() else {
+            return;
+        };
+        if self.stream.may_reset() {
+            return;
+        }
+        let stream = self.stream.clone();
+        let work = async move {
+            if let Ok(Ok(response)) = timeout(READ_WITHIN, sending).await {
+                read_to_the_end(response.into_body(), stream).await;
+            }
+        };
+        // With no room in the set it is reset all the same.
+        let _ = self.stream.0.tasks.spawn(work);
+    }
+}
+
+async fn read_to_the_end(mut incoming: Incoming, _stream: Arc<OpenStream>) {
+    let mut left = WORTH_READING;
+    let reading = async {
+        while let Some(Ok(frame)) = incoming.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _ = timeout(READ_WITHIN, reading).await;
+}
+
+impl OpenStream {
+    /// Takes the token of a reset.
+    fn may_reset(&self) -> bool {
+        let mut resets = self.0.resets.lock().unwrap_or_else(PoisonError::into_inner);
+        resets.take(Instant::now())
     }
 }
 

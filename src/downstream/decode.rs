@@ -1,30 +1,33 @@
 //! Layer 12: reads an answer's body within its limits, checks it as it arrives, and judges the answer.
 //! Only the body of a success is decoded; a bad one is the attempt's failure.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
+use crate::downstream::Process;
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::Fault;
 use crate::downstream::headers;
 use crate::downstream::inbound::Inbound;
-use crate::downstream::tasks::Tasks;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, Exchange};
 use crate::engine::judge;
 use crate::json::{self, Scan};
 use crate::plan::{Call, Decode, Route};
+use crate::policy::memory::Reservation;
 
 /// Reads the whole answer to `exchange`: an [`Answer`] if it is a success.
 pub async fn answer<D: Dial>(
     exchange: &Exchange,
     inbound: Inbound<D>,
-    tasks: &Tasks,
+    process: &Process,
 ) -> Result<Answer, Fault> {
     let route = &*exchange.route;
     let call = &route.calls[exchange.call.0];
     match &call.success_when {
-        None => by_status(route, call, inbound, tasks).await,
-        Some(_) => by_condition(exchange, route, call, inbound, tasks).await,
+        None => by_status(route, call, inbound, process).await,
+        Some(_) => by_condition(exchange, route, call, inbound, process).await,
     }
 }
 
@@ -33,29 +36,31 @@ async fn by_status<D: Dial>(
     route: &Route,
     call: &Call,
     inbound: Inbound<D>,
-    tasks: &Tasks,
+    process: &Process,
 ) -> Result<Answer, Fault> {
     if !inbound.status.is_success() {
         let fault = inbound.status_fault();
-        inbound.flow.discard(tasks);
+        inbound.flow.discard(&process.tasks);
         return Err(fault);
     }
-    let mut reader = Reader::new(route, call, inbound);
+    let mut reader = Reader::new(route, call, inbound, process);
     let body = match call.decode {
         _ if reader.coding_fault().is_some() => reader.nothing_else_than_empty().await,
         Decode::Auto | Decode::Json => reader.json().await,
         Decode::Text => reader.whole().await.and_then(|bytes| reader.text(bytes)),
         Decode::None => reader.skip().await.map(|()| None),
     };
+    let held = reader.held();
     let inbound = reader.inbound;
     match body {
         Ok(body) => Ok(Answer {
             status: inbound.status.as_u16(),
             headers: inbound.headers,
             body,
+            held,
         }),
         Err(fault) => {
-            inbound.flow.discard(tasks);
+            inbound.flow.discard(&process.tasks);
             Err(fault)
         }
     }
@@ -67,16 +72,17 @@ async fn by_condition<D: Dial>(
     route: &Route,
     call: &Call,
     inbound: Inbound<D>,
-    tasks: &Tasks,
+    process: &Process,
 ) -> Result<Answer, Fault> {
-    let mut reader = Reader::new(route, call, inbound);
+    let mut reader = Reader::new(route, call, inbound, process);
     let (seen, decoded) = match reader.leniently().await {
         Ok(found) => found,
         Err(fault) => {
-            reader.inbound.flow.discard(tasks);
+            reader.inbound.flow.discard(&process.tasks);
             return Err(fault);
         }
     };
+    let held = reader.held();
     let inbound = reader.inbound;
     let status = inbound.status.as_u16();
     let success = judge::is_success(
@@ -95,9 +101,10 @@ async fn by_condition<D: Dial>(
             status,
             headers: inbound.headers,
             body,
+            held,
         }),
         Err(fault) => {
-            inbound.flow.discard(tasks);
+            inbound.flow.discard(&process.tasks);
             Err(fault)
         }
     }
@@ -120,6 +127,7 @@ struct Reader<'r, D: Dial> {
     call: &'r Call,
     inbound: Inbound<D>,
     received: Received,
+    reserved: Reservation,
 }
 
 /// What has arrived: one part is kept as it came, more are joined.
@@ -130,8 +138,9 @@ struct Received {
 }
 
 impl<'r, D: Dial> Reader<'r, D> {
-    fn new(route: &'r Route, call: &'r Call, inbound: Inbound<D>) -> Self {
+    fn new(route: &'r Route, call: &'r Call, inbound: Inbound<D>, process: &Process) -> Self {
         Reader {
+            reserved: process.memory.reservation(),
             route,
             call,
             inbound,
@@ -156,9 +165,19 @@ impl<'r, D: Dial> Reader<'r, D> {
         if self.is_too_long((self.received.len() + chunk.len()) as u64) {
             return Err(self.too_large());
         }
+        if self.reserved.grow(chunk.len()).is_err() {
+            let fault = self.inbound.fault(Code::MemoryShed);
+            return Err(fault.with_detail("`server.shed.memory` is used up"));
+        }
         let expected = self.inbound.length().unwrap_or(0) as usize;
         self.received.push(chunk, expected);
         Ok(true)
+    }
+
+    /// What the body takes, to be held for as long as it is there.
+    fn held(&mut self) -> Option<Arc<Reservation>> {
+        let reserved = self.reserved.take();
+        (reserved.bytes() > 0).then(|| Arc::new(reserved))
     }
 
     /// The body as JSON, checked as it arrives; an empty one is null.
@@ -187,6 +206,7 @@ impl<'r, D: Dial> Reader<'r, D> {
         let mut skipped = 0;
         while self.more().await? {
             skipped += self.received.take().len() as u64;
+            self.reserved.clear();
             if self.is_too_long(skipped) {
                 return Err(self.too_large());
             }

@@ -93,10 +93,16 @@ impl Fault {
 
 impl From<Fault> for CallError {
     fn from(fault: Fault) -> CallError {
-        let handed_on = matches!(fault.code, Code::ServiceUnavailable | Code::ServiceLimited)
-            || fault
-                .status
-                .is_some_and(|status| status == 429 || status == 503);
+        let handed_on = matches!(
+            fault.code,
+            Code::ServiceUnavailable
+                | Code::ServiceLimited
+                | Code::BreakerOpen
+                | Code::BulkheadFull
+                | Code::QueueTimeout
+        ) || fault
+            .status
+            .is_some_and(|status| status == 429 || status == 503);
         // `try_timeout` is the reason of an attempt; of a call it is a timeout like any other.
         let code = match fault.code {
             Code::TryTimeout => Code::Timeout,

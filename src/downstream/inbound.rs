@@ -12,11 +12,11 @@ use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use crate::downstream::attempt::Attempt;
 use crate::downstream::connection::{HEAD_BYTES, HEAD_LINES, Lease};
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::{self, Fault};
 use crate::downstream::headers;
-use crate::downstream::observe::InFlight;
 use crate::downstream::pool::Pool;
 use crate::downstream::tasks::Tasks;
 use crate::engine::code::Code;
@@ -37,14 +37,15 @@ pub struct Inbound<D: Dial> {
 /// The body of an answer, and the connection that it comes over.
 pub struct Flow<D: Dial> {
     status: StatusCode,
-    incoming: Incoming,
-    /// `None` once the body has ended.
+    /// Both are `None` once the body has ended.
+    incoming: Option<Incoming>,
     lease: Option<Lease<D::Io>>,
     pool: Arc<Pool<D>>,
     keep_alive: Option<Duration>,
     /// The connection may not be used again, whatever comes.
     doubtful: bool,
-    _in_flight: InFlight,
+    /// Its place is given back with the end of the body.
+    attempt: Option<Arc<Attempt>>,
 }
 
 impl<D: Dial> Inbound<D> {
@@ -53,7 +54,7 @@ impl<D: Dial> Inbound<D> {
         response: Response<Incoming>,
         lease: Lease<D::Io>,
         pool: Arc<Pool<D>>,
-        in_flight: InFlight,
+        attempt: Arc<Attempt>,
     ) -> Result<Inbound<D>, Fault> {
         let (head, incoming) = response.into_parts();
         let mut headers = head.headers;
@@ -73,12 +74,12 @@ impl<D: Dial> Inbound<D> {
         }
         let flow = Flow {
             status: head.status,
-            incoming,
+            incoming: Some(incoming),
             lease: Some(lease),
             pool,
             keep_alive: headers::keep_alive_timeout(&headers),
             doubtful: headers::framing_is_doubtful(&headers),
-            _in_flight: in_flight,
+            attempt: Some(attempt),
         };
         headers::keep_end_to_end(&mut headers);
         Ok(Inbound {
@@ -115,16 +116,16 @@ impl<D: Dial> Flow<D> {
 
     pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
         loop {
-            let Some(lease) = &mut self.lease else {
+            let Some((lease, incoming)) = self.lease.as_mut().zip(self.incoming.as_mut()) else {
                 return Poll::Ready(None);
             };
-            match ready!(lease.poll_frame(&mut self.incoming, context)) {
+            match ready!(lease.poll_frame(incoming, context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
                     _ => continue,
                 },
                 Some(Err(error)) => {
-                    self.lease = None;
+                    (self.lease, self.incoming) = (None, None);
                     let fault = fault::of_body(&error, self.status.as_u16());
                     return Poll::Ready(Some(Err(fault)));
                 }
@@ -138,15 +139,21 @@ impl<D: Dial> Flow<D> {
 
     /// What is still to come, as far as it is known.
     pub fn size_hint(&self) -> SizeHint {
-        match self.lease {
-            Some(_) => self.incoming.size_hint(),
+        match &self.incoming {
+            Some(incoming) => incoming.size_hint(),
             None => SizeHint::with_exact(0),
         }
+    }
+
+    /// Gives the attempt's place back before the body has ended.
+    pub fn release(&mut self) {
+        self.attempt = None;
     }
 
     /// Nobody wants the rest. A rest that is small, or is there already, is read for the sake of the
     /// connection; nobody waits for it.
     pub fn discard(mut self, tasks: &Tasks) {
+        self.release();
         let known_to_be_small = self
             .size_hint()
             .upper()
@@ -173,10 +180,21 @@ impl<D: Dial> Flow<D> {
     }
 
     fn give_back(&mut self) {
+        self.incoming = None;
+        self.release();
         if let Some(Lease::One(one)) = self.lease.take()
             && !self.doubtful
         {
             self.pool.give_back(one, self.keep_alive);
+        }
+    }
+}
+
+impl<D: Dial> Drop for Flow<D> {
+    /// Dropping the rest of a body on a shared connection resets its stream, which is budgeted.
+    fn drop(&mut self) {
+        if let Some((Lease::Two(two), incoming)) = self.lease.take().zip(self.incoming.take()) {
+            two.abandon(incoming);
         }
     }
 }

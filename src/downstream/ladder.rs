@@ -1,43 +1,32 @@
 //! The ladder: what stands around one call, from the cache down to the bytes, in the order of
-//! `resilience.md` §1. [`climb`] is that order, to be read from top to bottom; [`Attempt`] is one turn
-//! of its loop. Layers 1 and 2, rendering and fallbacks, are the engine's.
+//! `resilience.md` §1. [`climb`] is that order, to be read from top to bottom. Layers 1 and 2,
+//! rendering and fallbacks, are the engine's; 7 to 9 are [`crate::downstream::guards`], 11 and 12
+//! are [`crate::downstream::attempt`] and what lies below it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::downstream::connection::{Lease, Outgoing};
+use crate::downstream::attempt::{Attempt, Carriage, Failed, Finish, verdict};
+use crate::downstream::connection::Outgoing;
 use crate::downstream::dial::Dial;
-use crate::downstream::fault::{self, Circumstances, Fault};
+use crate::downstream::fault::Fault;
+use crate::downstream::guards::{Patience, Permit, Refused, Resting, Token, Told};
 use crate::downstream::inbound::Inbound;
-use crate::downstream::observe::{InFlight, Kind};
-use crate::downstream::pool::{Need, Pool};
+use crate::downstream::observe::Kind;
+use crate::downstream::pool::Need;
 use crate::downstream::send;
 use crate::downstream::service::Service;
 use crate::downstream::{Client, decode, pass};
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, ByteStream, CallError, Exchange, Head, LEAST_TIME};
-use crate::plan::{Call, Retry};
+use crate::plan::{Call, Retry, Role};
+use crate::policy::hedge::After;
 use crate::policy::retry::{Allowed, Known};
-use crate::policy::{backoff, deadline, retry};
-
-/// What becomes of an answer once its head is there.
-pub trait Finish<D: Dial>: Clone + Send + 'static {
-    type Done: Send + 'static;
-
-    fn finish(
-        self,
-        exchange: &Exchange,
-        inbound: Inbound<D>,
-    ) -> impl Future<Output = Result<Self::Done, Failed<Self::Done>>> + Send;
-}
-
-/// A failed attempt, with the answer that may be handed on if no other attempt is made.
-pub struct Failed<T> {
-    fault: Fault,
-    answer: Option<T>,
-}
+use crate::policy::{backoff, deadline, retry, retry_after};
 
 /// How a call went, and how many requests it took.
 pub struct Climbed<T> {
@@ -52,85 +41,118 @@ pub async fn climb<D: Dial, F: Finish<D>>(
     body: Option<ByteStream>,
     finish: F,
 ) -> Climbed<F::Done> {
-    let mut climb = Climb::new(client, exchange, body, finish);
+    let climb = Climb::new(client, exchange, body, finish);
     if let Some(fault) = climb.refusal() {
         return climb.end(Err(fault.into()));
     }
-    // 3 cache: not built yet; a fresh hit would return here.
-    // 4 coalesce: not built yet; a flight under way would be joined here.
+    // 3 cache: the issue on caches; a fresh hit would return here.
+    // 4 coalesce: the issue on caches; a flight under way would be joined here.
     // 5 call clock: `exchange.deadline` bounds everything below.
-    let mut kind = Kind::First;
-    let mut reason = "";
-    let mut number = 1;
+    let mut turn = match climb.first().await {
+        // 7 endpoint, 8 breaker, 9 bulkhead.
+        Ok(permit) => Turn::first(&climb, permit),
+        Err(fault) => return climb.end(Err(fault.into())),
+    };
     loop {
-        // 6 retry: this loop. The budget and hedging are not built yet.
-        let pool = climb.next_endpoint(); // 7 endpoint: P2C is not built yet.
-        // 8 breaker: not built yet; a permit of this endpoint would be taken here.
-        // 9 bulkhead: not built yet; a permit of the service would be waited for here.
-        climb.count(kind, reason);
-        // 10 attempt clock, 11 connection, 12 decode.
-        let failed = match climb.attempt(&pool, number).await {
+        // 10 attempt clock, 11 connection, 12 decode; hedging beside the first.
+        let failed = match climb.take(&turn).await {
             Ok(done) => return climb.end(Ok(done)),
             Err(failed) => failed,
         };
-        let Some(wait) = climb.wait_before_retry(number, &failed.fault) else {
-            let error = CallError {
-                may_have_arrived: climb.may_have_arrived,
-                ..failed.fault.into()
-            };
-            return climb.end(failed.answer.ok_or(error));
+        // 6 retry: this loop; 7, 8 and 9 again, without waiting.
+        turn = match climb.again(turn, failed).await {
+            Ok(next) => next,
+            Err(failed) => return climb.give_up(failed),
         };
-        climb.may_have_arrived |= failed.fault.known != Known::NotSent;
-        kind = Kind::Retry;
-        reason = failed.fault.code.name();
-        drop(failed);
-        sleep(wait).await;
-        number += 1;
     }
 }
 
-/// A call on its way.
+/// One turn of the loop: an attempt that has its permit.
+struct Turn {
+    /// From 1.
+    number: u32,
+    kind: Kind,
+    /// Why it is made: the code of the one before.
+    reason: &'static str,
+    attempt: Arc<Attempt>,
+}
+
+/// A call on its way. Two of its attempts may be under way at the same time.
 struct Climb<'c, D: Dial, F> {
     client: &'c Client<D>,
     service: &'c Service<D>,
+    told: Told,
     exchange: Arc<Exchange>,
-    body: Option<ByteStream>,
     /// The body streams, so there is one attempt.
     streams: bool,
     finish: F,
-    made: u32,
-    /// When a connection that had lain idle turned out to be dead, and the request was sent again.
-    replayed: Option<Instant>,
+    state: Mutex<State>,
+    /// Requests that have left us.
+    made: AtomicU32,
+    /// Attempts under way.
+    running: AtomicU32,
+    /// Bytes of an attempt before the last may have reached the service.
+    may_have_arrived: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    body: Option<ByteStream>,
     /// The endpoints that were tried.
     tried: Vec<usize>,
-    /// Bytes of an attempt may have reached the service.
-    may_have_arrived: bool,
+    /// When a connection that had lain idle turned out to be dead, and the request was sent again.
+    replayed: Option<Instant>,
+    /// Taken when an attempt was cut, for the one that follows it.
+    token: Option<Token>,
+}
+
+impl Turn {
+    fn first<D: Dial, F>(climb: &Climb<'_, D, F>, permit: Permit) -> Turn {
+        let kind = match climb.exchange.call().role {
+            _ if permit.is_probe() => Kind::Probe,
+            Role::Fallback => Kind::Alternate,
+            _ => Kind::First,
+        };
+        Turn {
+            number: 1,
+            kind,
+            reason: "",
+            attempt: Attempt::new(permit),
+        }
+    }
 }
 
 impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     fn new(client: &'c Client<D>, exchange: Exchange, body: Option<ByteStream>, finish: F) -> Self {
-        let id = exchange.route.calls[exchange.call.0].service;
+        let id = exchange.call().service;
         Climb {
             client,
             service: client.service(id),
+            told: client.told(id),
             exchange: Arc::new(exchange),
             streams: body.is_some(),
-            body,
             finish,
-            made: 0,
-            replayed: None,
-            tried: Vec::new(),
-            may_have_arrived: false,
+            state: Mutex::new(State {
+                body,
+                ..State::default()
+            }),
+            made: AtomicU32::new(0),
+            running: AtomicU32::new(0),
+            may_have_arrived: AtomicBool::new(false),
         }
     }
 
     fn call(&self) -> &Call {
-        &self.exchange.route.calls[self.exchange.call.0]
+        self.exchange.call()
     }
 
     fn left(&self) -> Duration {
         let deadline = self.exchange.deadline;
         deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why no attempt is made at all.
@@ -142,53 +164,67 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         (self.left() < LEAST_TIME).then(|| Fault::not_sent(Code::DeadlineExhausted))
     }
 
-    /// One that was not tried yet, by chance; any when all were.
-    fn next_endpoint(&mut self) -> Arc<Pool<D>> {
-        let pools = &self.service.pools;
-        let untried = pools.len() - self.tried.len();
-        if untried == 0 {
-            self.tried.clear();
+    // === 7 endpoint, 8 breaker, 9 bulkhead
+
+    /// The permit of the first attempt, which may wait for its place.
+    async fn first(&self) -> Result<Permit, Fault> {
+        let patience = Patience::Until(self.exchange.deadline);
+        let permit = self.admit(patience).await.map_err(fault_of)?;
+        if self.left() < LEAST_TIME {
+            return Err(Fault::not_sent(Code::DeadlineExhausted));
         }
-        let nth = fastrand::usize(..pools.len() - self.tried.len());
-        let mut candidates = (0..pools.len()).filter(|index| !self.tried.contains(index));
-        let index = candidates.nth(nth).expect("`nth` counts the untried");
-        self.tried.push(index);
-        pools[index].clone()
+        self.service.guards.budget().first(Instant::now());
+        Ok(permit)
     }
 
-    fn count(&mut self, kind: Kind, reason: &'static str) {
-        self.made += 1;
-        let service = self.call().service;
-        self.client.observe.attempt(service, kind, reason);
-    }
-
-    /// One attempt within its clock; a dead connection is replaced once.
-    async fn attempt(
-        &mut self,
-        pool: &Arc<Pool<D>>,
-        number: u32,
-    ) -> Result<F::Done, Failed<F::Done>> {
-        let own = self.call().attempt_timeout;
-        let time = deadline::attempt_time(self.left(), own, self.may_follow(number), LEAST_TIME);
-        let end = Instant::now() + time;
-        let first = self.exchange_once(pool, end).await;
-        match first {
-            Err(failed) if failed.fault.code == Code::StaleConnection => {
-                self.may_have_arrived |= failed.fault.known != Known::NotSent;
-            }
-            ended => return ended,
+    async fn admit(&self, patience: Patience) -> Result<Permit, Refused> {
+        let mut tried = std::mem::take(&mut self.state().tried);
+        if tried.len() >= self.service.pools.len() {
+            tried.clear();
         }
-        self.replayed = Some(Instant::now());
-        self.count(Kind::Transparent, Code::StaleConnection.name());
-        self.exchange_once(pool, end).await
+        let guards = &self.service.guards;
+        let admitted = guards
+            .admit(&tried, self.call().repeatable, patience, &self.told)
+            .await;
+        tried.extend(admitted.as_ref().map(|permit| permit.endpoint));
+        self.state().tried = tried;
+        admitted
     }
 
-    /// Whether an attempt that is cut now could be followed by another.
-    fn may_follow(&self, number: u32) -> bool {
-        let retry = &self.call().retry;
-        let cut = Fault::new(Code::TryTimeout, Known::Unknown);
-        number < self.most_attempts()
-            && retry::may_try_again(allowed(self.call(), retry), cut.known, cut.word(), false)
+    // === 6 retry
+
+    /// The turn after one that failed; what it failed with if there is none.
+    async fn again(&self, turn: Turn, mut failed: Failed<D>) -> Result<Turn, Failed<D>> {
+        let Turn {
+            number, attempt, ..
+        } = turn;
+        // No permit is held while backing off.
+        drop(attempt);
+        failed.release();
+        let Some(wait) = self.wait_before_retry(number, &failed.fault) else {
+            return Err(failed);
+        };
+        if !self.service.guards.could_go_on() {
+            return Err(failed);
+        }
+        let Some(token) = self.token(Kind::Retry) else {
+            return Err(failed);
+        };
+        sleep(wait).await;
+        let Ok(permit) = self.admit(Patience::None).await else {
+            return Err(failed);
+        };
+        token.spend();
+        self.note(&failed.fault);
+        Ok(Turn {
+            number: number + 1,
+            kind: match permit.is_probe() {
+                true => Kind::Probe,
+                false => Kind::Retry,
+            },
+            reason: failed.fault.code.name(),
+            attempt: Attempt::new(permit),
+        })
     }
 
     fn most_attempts(&self) -> u32 {
@@ -200,31 +236,185 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
 
     /// How long to wait before the next attempt; `None` if `fault` is final.
     fn wait_before_retry(&self, number: u32, fault: &Fault) -> Option<Duration> {
-        let retry = &self.call().retry;
-        let told_when = fault.retry_after.is_some();
-        let allowed = allowed(self.call(), retry);
-        if number >= self.most_attempts()
-            || !retry::may_try_again(allowed, fault.known, fault.word(), told_when)
-        {
+        if !self.may_follow(number, fault) {
             return None;
         }
-        let (first, last) = retry.backoff;
+        let (first, last) = self.call().retry.backoff;
         let drawn = backoff::wait(number, first, last, fastrand::f64());
         deadline::pause(drawn, fault.retry_after, self.left(), LEAST_TIME)
     }
 
-    /// One request on the wire: a connection, the request, the answer.
-    async fn exchange_once(
-        &mut self,
-        pool: &Arc<Pool<D>>,
-        end: Instant,
-    ) -> Result<F::Done, Failed<F::Done>> {
-        let in_flight = InFlight::begin(&self.client.observe, self.call().service);
-        let lease = match timeout_at(end, pool.checkout(self.need())).await {
-            Ok(lease) => lease?,
-            Err(_) => return Err(Fault::not_sent(Code::TryTimeout).into()),
+    /// Whether another attempt may follow one that ended so, by the words of the call.
+    fn may_follow(&self, number: u32, fault: &Fault) -> bool {
+        let told_when = fault.retry_after.is_some();
+        let allowed = allowed(self.call(), &self.call().retry);
+        number < self.most_attempts()
+            && retry::may_try_again(allowed, fault.known, fault.word(), told_when)
+    }
+
+    /// The token of an attempt beside the first; that it is missing is counted.
+    fn token(&self, kind: Kind) -> Option<Token> {
+        let kept = self.state().token.take();
+        let token = kept.or_else(|| self.service.guards.token());
+        if token.is_none() {
+            self.told.observe.budget_denied(self.told.service, kind);
+        }
+        token
+    }
+
+    /// An attempt that is not the last has failed.
+    fn note(&self, fault: &Fault) {
+        if fault.known != Known::NotSent {
+            self.may_have_arrived.store(true, Ordering::Relaxed);
+        }
+    }
+
+    // === 6 hedging
+
+    /// The attempt of a turn; beside a first one that stays silent, a hedge. The first success counts;
+    /// whoever fails first waits for the other.
+    async fn take(&self, turn: &Turn) -> Result<F::Done, Failed<D>> {
+        self.count(turn.kind, turn.reason);
+        let first = self.attempt(turn.attempt.clone(), turn.number);
+        let Some(moment) = self.hedge_at(turn) else {
+            return first.await;
         };
-        let body = match self.body.take() {
+        tokio::pin!(first);
+        tokio::select! {
+            biased;
+            ended = &mut first => return ended,
+            () = sleep_until(moment) => {}
+        }
+        let Some(hedge) = self.hedge().await else {
+            return first.await;
+        };
+        let second = self.attempt(hedge, turn.number);
+        tokio::pin!(second);
+        let (ended, other) = match select(first, second).await {
+            Either::Left(pair) | Either::Right(pair) => pair,
+        };
+        match ended {
+            Ok(done) => Ok(done),
+            Err(failed) => {
+                self.note(&failed.fault);
+                other.await
+            }
+        }
+    }
+
+    /// When the hedge of a first attempt goes out.
+    fn hedge_at(&self, turn: &Turn) -> Option<Instant> {
+        let after = match self.call().hedge? {
+            _ if turn.number > 1 => return None,
+            After::Fixed(after) => after,
+            After::Percentile(hundredths) => {
+                let mut times = self.client.times(&self.exchange)?;
+                times.percentile(hundredths, Instant::now())?
+            }
+        };
+        let moment = turn.attempt.permit.since() + after;
+        (moment + LEAST_TIME <= self.exchange.deadline).then_some(moment)
+    }
+
+    /// The hedge's attempt, if the budget, a breaker and the bulkhead have room for it now.
+    async fn hedge(&self) -> Option<Arc<Attempt>> {
+        let token = self.token(Kind::Hedge)?;
+        let permit = self.admit(Patience::None).await.ok()?;
+        token.spend();
+        self.count(Kind::Hedge, "");
+        Some(Attempt::new(permit))
+    }
+
+    // === 10 attempt clock
+
+    /// One attempt, and what it says about its endpoint.
+    async fn attempt(&self, attempt: Arc<Attempt>, number: u32) -> Result<F::Done, Failed<D>> {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let ended = self.within_clock(&attempt, number).await;
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.count_time(&attempt, &ended);
+        let verdict = verdict(&ended, &self.exchange, &attempt);
+        attempt.permit.end(verdict);
+        ended
+    }
+
+    /// Its own clock ends it only if another may start now; otherwise it runs to the call's.
+    async fn within_clock(
+        &self,
+        attempt: &Arc<Attempt>,
+        number: u32,
+    ) -> Result<F::Done, Failed<D>> {
+        let work = self.exchange(attempt);
+        tokio::pin!(work);
+        let own_end = attempt.permit.since() + self.call().attempt_timeout;
+        let deadline = self.exchange.deadline;
+        if number < self.most_attempts() && own_end + LEAST_TIME <= deadline {
+            tokio::select! {
+                biased;
+                ended = &mut work => return ended,
+                () = sleep_until(own_end) => {}
+            }
+            if self.may_cut(number, attempt) {
+                attempt.cut();
+                return Err(attempt.timed_out().into());
+            }
+        }
+        let ended = timeout_at(deadline, work).await;
+        ended.unwrap_or_else(|_| Err(attempt.timed_out().into()))
+    }
+
+    /// Whether another attempt may start in place of this one: by the words of the call, with a
+    /// token, an endpoint and a place. Beside a hedge none may.
+    fn may_cut(&self, number: u32, attempt: &Attempt) -> bool {
+        let is_alone = self.running.load(Ordering::Relaxed) == 1;
+        if !is_alone
+            || !self.may_follow(number, &attempt.timed_out())
+            || !self.service.guards.could_go_on()
+        {
+            return false;
+        }
+        let token = self.token(Kind::Retry);
+        let is_there = token.is_some();
+        self.state().token = token;
+        is_there
+    }
+
+    /// Keeps the times of a call whose hedge goes by them: those of successes and timeouts, since
+    /// fast failures would drag a percentile down.
+    fn count_time(&self, attempt: &Attempt, ended: &Result<F::Done, Failed<D>>) {
+        let tells = match ended {
+            Ok(_) => true,
+            Err(failed) => failed.fault.code == Code::TryTimeout,
+        };
+        if tells && let Some(mut times) = self.client.times(&self.exchange) {
+            let now = Instant::now();
+            times.count(now.saturating_duration_since(attempt.permit.since()), now);
+        }
+    }
+
+    // === 11 connection, 12 decode
+
+    /// The exchange of an attempt; a connection that lay idle and is dead is replaced once.
+    async fn exchange(&self, attempt: &Arc<Attempt>) -> Result<F::Done, Failed<D>> {
+        match self.exchange_once(attempt).await {
+            Err(failed) if failed.fault.code == Code::StaleConnection => self.note(&failed.fault),
+            ended => return ended,
+        }
+        self.state().replayed = Some(Instant::now());
+        self.count(Kind::Transparent, Code::StaleConnection.name());
+        self.exchange_once(attempt).await
+    }
+
+    async fn exchange_once(&self, attempt: &Arc<Attempt>) -> Result<F::Done, Failed<D>> {
+        let pool = &self.service.pools[attempt.permit.endpoint];
+        let replayed = self.state().replayed;
+        let need = match replayed {
+            Some(moment) => Need::OpenedAfter(moment),
+            None if self.streams => Need::NotIdle,
+            None => Need::Any,
+        };
+        let lease = pool.checkout(need).await?;
+        let body = match self.state().body.take() {
             Some(stream) => Outgoing::Streamed(stream),
             None => Outgoing::Whole(self.exchange.body.clone()),
         };
@@ -232,17 +422,22 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         let request = send::request(&self.exchange, endpoint, version, self.left(), body)?;
         let carriage = Carriage {
             exchange: self.exchange.clone(),
+            attempt: attempt.clone(),
             pool: pool.clone(),
             lease,
-            may_replay: self.replayed.is_none() && !self.streams,
-            in_flight,
+            may_replay: replayed.is_none() && !self.streams,
             finish: self.finish.clone(),
         };
         if self.streams || !changes_something(self.call()) {
-            return carriage.carry(request, end).await;
+            return carriage.carry(request).await;
         }
         // In the process's set before its first byte, so that dropping the run cannot cut it.
-        match self.client.tasks.spawn(carriage.carry(request, end)) {
+        match self
+            .client
+            .process
+            .tasks
+            .spawn(carriage.carry_alone(request))
+        {
             Ok(carried) => carried
                 .await
                 .unwrap_or_else(|_| Err(cut_at_the_end().into())),
@@ -250,67 +445,42 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         }
     }
 
-    fn need(&self) -> Need {
-        match self.replayed {
-            Some(moment) => Need::OpenedAfter(moment),
-            None if self.streams => Need::NotIdle,
-            None => Need::Any,
-        }
+    fn count(&self, kind: Kind, reason: &'static str) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        self.told.observe.attempt(self.told.service, kind, reason);
+    }
+
+    // === the end
+
+    /// No further attempt: the answer of the last one where it may be handed on, else its failure.
+    fn give_up(self, failed: Failed<D>) -> Climbed<F::Done> {
+        let error = CallError {
+            may_have_arrived: self.may_have_arrived.load(Ordering::Relaxed),
+            ..failed.fault.into()
+        };
+        let finish = self.finish.clone();
+        let answer = failed.answer;
+        let done = answer.map(|inbound| finish.hand_on(&self.exchange, inbound));
+        self.end(done.ok_or(error))
     }
 
     fn end<T>(self, result: Result<T, CallError>) -> Climbed<T> {
         Climbed {
             result,
-            attempts: self.made,
+            attempts: self.made.into_inner(),
         }
     }
 }
 
-/// Everything that one request on the wire needs, so that it can be left to finish alone.
-struct Carriage<D: Dial, F> {
-    exchange: Arc<Exchange>,
-    pool: Arc<Pool<D>>,
-    lease: Lease<D::Io>,
-    may_replay: bool,
-    in_flight: InFlight,
-    finish: F,
-}
-
-impl<D: Dial, F: Finish<D>> Carriage<D, F> {
-    async fn carry(
-        self,
-        request: http::Request<Outgoing>,
-        end: Instant,
-    ) -> Result<F::Done, Failed<F::Done>> {
-        let counts = self.lease.counts();
-        let start = counts.now();
-        match timeout_at(end, self.send(request)).await {
-            Ok(ended) => ended,
-            Err(_) if counts.since(start).written == 0 => {
-                Err(Fault::not_sent(Code::TryTimeout).into())
-            }
-            Err(_) => Err(Fault::new(Code::TryTimeout, Known::Unknown).into()),
-        }
-    }
-
-    async fn send(mut self, request: http::Request<Outgoing>) -> Result<F::Done, Failed<F::Done>> {
-        let counts = self.lease.counts();
-        let start = counts.now();
-        let response = match self.lease.send(request).await {
-            Ok(response) => response,
-            Err(broken) => {
-                let around = Circumstances {
-                    reused: self.lease.is_used(),
-                    shared: self.lease.version() == http::Version::HTTP_2,
-                    may_replay: self.may_replay,
-                    repeatable: self.exchange.route.calls[self.exchange.call.0].repeatable,
-                    moved: counts.since(start),
-                };
-                return Err(fault::of_head(&broken.error, broken.unsent, around).into());
-            }
-        };
-        let inbound = Inbound::accept(response, self.lease, self.pool, self.in_flight)?;
-        self.finish.finish(&self.exchange, inbound).await
+/// The failure of a call that gets no permit. How long to stay away is handed on to the client.
+fn fault_of(refused: Refused) -> Fault {
+    let (code, wait) = match refused {
+        Refused::Resting(Resting { rest }) => (Code::BreakerOpen, rest.max(Duration::from_secs(1))),
+        Refused::Code(code) => (code, retry_after::spread(fastrand::f64())),
+    };
+    Fault {
+        retry_after: Some(wait),
+        ..Fault::not_sent(code)
     }
 }
 
@@ -333,30 +503,21 @@ fn cut_at_the_end() -> Fault {
     Fault::new(Code::Internal, Known::Unknown).with_detail("the process ended")
 }
 
-impl<T> From<Fault> for Failed<T> {
-    fn from(fault: Fault) -> Failed<T> {
-        Failed {
-            fault,
-            answer: None,
-        }
-    }
-}
-
 /// [`crate::engine::fetch::Fetch::fetch`]: the whole answer, decoded.
 #[derive(Clone)]
 pub struct Whole {
-    pub tasks: crate::downstream::tasks::Tasks,
+    pub process: crate::downstream::Process,
 }
 
 impl<D: Dial> Finish<D> for Whole {
     type Done = Answer;
 
-    async fn finish(
-        self,
-        exchange: &Exchange,
-        inbound: Inbound<D>,
-    ) -> Result<Answer, Failed<Answer>> {
-        Ok(decode::answer(exchange, inbound, &self.tasks).await?)
+    async fn finish(self, exchange: &Exchange, inbound: Inbound<D>) -> Result<Answer, Failed<D>> {
+        Ok(decode::answer(exchange, inbound, &self.process).await?)
+    }
+
+    fn hand_on(self, _: &Exchange, _: Inbound<D>) -> Answer {
+        unreachable!("an answer that fails is never kept undecoded")
     }
 }
 
@@ -370,19 +531,20 @@ impl<D: Dial> Finish<D> for HeadOnly {
     type Done = Head;
 
     /// Any complete answer is handed on; one that is no 2xx only if no retry takes its place.
-    async fn finish(self, exchange: &Exchange, inbound: Inbound<D>) -> Result<Head, Failed<Head>> {
-        let method = &exchange.route.calls[exchange.call.0].method;
+    async fn finish(self, exchange: &Exchange, inbound: Inbound<D>) -> Result<Head, Failed<D>> {
         if inbound.status == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(inbound.status_fault().into());
         }
-        let fault = (!inbound.status.is_success()).then(|| inbound.status_fault());
-        let head = pass::head(inbound, method, self.stall);
-        match fault {
-            None => Ok(head),
-            Some(fault) => Err(Failed {
-                fault,
-                answer: Some(head),
-            }),
+        if !inbound.status.is_success() {
+            return Err(Failed {
+                fault: inbound.status_fault(),
+                answer: Some(inbound),
+            });
         }
+        Ok(self.hand_on(exchange, inbound))
+    }
+
+    fn hand_on(self, exchange: &Exchange, inbound: Inbound<D>) -> Head {
+        pass::head(inbound, &exchange.call().method, self.stall)
     }
 }

@@ -1,15 +1,18 @@
 //! The real [`Fetch`]: calls over sockets, with everything `resilience.md` puts around one.
 //!
-//! Read [`ladder`] first, it is the order of the layers; then [`pool`] and [`connection`] for what lies
-//! below it, [`decode`] and [`pass`] for what becomes of an answer. Nothing here knows the YAML, the
+//! Read [`ladder`] first, it is the order of the layers; then [`guards`] for what it asks before an
+//! attempt, [`attempt`], [`pool`] and [`connection`] for what lies below, [`decode`] and [`pass`] for what becomes of an answer. Nothing here knows the YAML, the
 //! client's connection or how a reply is put together.
 
+pub mod attempt;
 pub mod connection;
 pub mod decode;
 pub mod dial;
 pub mod fault;
+pub mod guards;
 pub mod headers;
 pub mod inbound;
+pub mod kept;
 pub mod ladder;
 pub mod meter;
 pub mod names;
@@ -24,23 +27,57 @@ pub mod tls;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::cache::Store;
 use crate::downstream::dial::{Dial, Tcp};
+use crate::downstream::guards::{Told, Usage};
 use crate::downstream::ladder::{HeadOnly, Whole, climb};
 use crate::downstream::observe::Observe;
 use crate::downstream::service::Service;
 use crate::downstream::tasks::Tasks;
-use crate::engine::fetch::{Exchange, Fetch, Fetched, Opened, StreamedRequest};
-use crate::plan::{ServiceId, Table};
+use crate::engine::fetch::{Answer, Exchange, Fetch, Fetched, Opened, StreamedRequest};
+use crate::plan::{Call, Route, ServiceId, Table};
+use crate::policy::breaker::State;
+use crate::policy::hedge::{After, Times};
+use crate::policy::memory::Memory;
+
+/// What the last good answers may take together.
+const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What all generations of a process share. Clones are the same.
+#[derive(Clone)]
+pub struct Process {
+    /// Where calls end that must not be cut.
+    pub tasks: Tasks,
+    /// What the bodies of all requests may take.
+    pub memory: Memory,
+    /// The last good answers, for `stale`.
+    pub answers: Arc<Store<kept::Kept>>,
+}
+
+impl Process {
+    pub fn new(tasks: Tasks, memory: Memory) -> Process {
+        Process {
+            tasks,
+            memory,
+            answers: Arc::new(Store::new(KEPT_BYTES)),
+        }
+    }
+}
 
 /// The services of one generation.
 pub struct Client<D: Dial = Tcp> {
     /// By [`ServiceId`].
     services: Vec<Arc<Service<D>>>,
+    /// The times of calls whose hedge goes by them, by route and call.
+    times: Vec<Vec<Option<Arc<Mutex<Times>>>>>,
+    routes: Vec<Arc<Route>>,
     dial: Arc<D>,
-    tasks: Tasks,
+    process: Process,
     observe: Arc<dyn Observe>,
     /// How long a passed body may stand still.
     stall: Duration,
@@ -50,10 +87,10 @@ impl Client<Tcp> {
     /// The first one of a process.
     pub fn over_tcp(
         table: &Table,
-        tasks: Tasks,
+        process: Process,
         observe: Arc<dyn Observe>,
     ) -> Result<Client, String> {
-        Client::new(table, Arc::new(Tcp::new()), tasks, observe)
+        Client::new(table, Arc::new(Tcp::new()), process, observe)
     }
 }
 
@@ -62,61 +99,144 @@ impl<D: Dial> Client<D> {
     pub fn new(
         table: &Table,
         dial: Arc<D>,
-        tasks: Tasks,
+        process: Process,
         observe: Arc<dyn Observe>,
     ) -> Result<Client<D>, String> {
-        Client::build(table, &[], dial, tasks, observe)
+        Client::build(table, None, dial, process, observe)
     }
 
-    /// The client of the next generation: services that did not change keep their connections, those
-    /// that are gone keep none from now on. `observe` is told of services by the ids of `table`.
+    /// The client of the next generation: services that did not change keep their connections and
+    /// their state, those that are gone keep no connection from now on. `observe` is told of services
+    /// by the ids of `table`.
     pub fn succeed(&self, table: &Table, observe: Arc<dyn Observe>) -> Result<Client<D>, String> {
-        let (dial, tasks) = (self.dial.clone(), self.tasks.clone());
-        let next = Client::build(table, &self.services, dial, tasks, observe)?;
+        let (dial, process) = (self.dial.clone(), self.process.clone());
+        let next = Client::build(table, Some(self), dial, process, observe)?;
         for service in &self.services {
-            if !next.services.iter().any(|kept| Arc::ptr_eq(kept, service)) {
+            let mut kept = next.services.iter();
+            if !kept.any(|kept| kept.settings.is_same_place(&service.settings)) {
                 service.retire();
             }
         }
+        next.tell();
         Ok(next)
     }
 
     fn build(
         table: &Table,
-        previous: &[Arc<Service<D>>],
+        previous: Option<&Client<D>>,
         dial: Arc<D>,
-        tasks: Tasks,
+        process: Process,
         observe: Arc<dyn Observe>,
     ) -> Result<Client<D>, String> {
         let services = table
             .services
             .iter()
             .map(|settings| {
-                let mut previous = previous.iter();
-                match previous.find(|service| service.settings == *settings) {
-                    Some(service) => Ok(service.clone()),
-                    None => Service::new(settings, &dial).map(Arc::new),
-                }
+                let mut before = previous.iter().flat_map(|client| &client.services);
+                let kept = before.find_map(|service| service.succeed(settings));
+                let service = match kept {
+                    Some(service) => service,
+                    None => Service::new(settings, &dial, &process.tasks)?,
+                };
+                Ok(Arc::new(service))
             })
             .collect::<Result<_, String>>()?;
         Ok(Client {
             services,
+            times: times(table, previous),
+            routes: table.routes.clone(),
             dial,
-            tasks,
+            process,
             observe,
             stall: table.server.timeouts.write_stall,
         })
     }
 
+    /// What is given out at the moment, of all services together.
+    pub fn usage(&self) -> Usage {
+        let usages = self.services.iter().map(|service| service.guards.usage());
+        usages.fold(Usage::default(), |sum, usage| Usage {
+            places: sum.places + usage.places,
+            waiting: sum.waiting + usage.waiting,
+            attempts: sum.attempts + usage.attempts,
+        })
+    }
+
+    /// The services by name, with the states of their endpoints' breakers.
+    pub fn breakers(&self) -> impl Iterator<Item = (&str, Vec<State>)> {
+        let services = self.services.iter();
+        services.map(|service| (service.settings.name.as_str(), service.guards.states()))
+    }
+
+    /// Tells whoever observes how each service stands: what changes without an event.
+    pub fn tell(&self) {
+        for (place, service) in self.services.iter().enumerate() {
+            service.guards.tell(&self.told(ServiceId(place)));
+        }
+    }
+
+    fn told(&self, service: ServiceId) -> Told {
+        Told {
+            observe: self.observe.clone(),
+            service,
+        }
+    }
+
     fn service(&self, id: ServiceId) -> &Service<D> {
         &self.services[id.0]
     }
+
+    /// The times of the exchange's call, if its hedge goes by them.
+    fn times(&self, exchange: &Exchange) -> Option<MutexGuard<'_, Times>> {
+        let of_route = self.times.get(exchange.route.index)?;
+        let times = of_route.get(exchange.call.0)?.as_ref()?;
+        Some(times.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The times that calls need; those of a call that was there before go on.
+fn times<D: Dial>(
+    table: &Table,
+    previous: Option<&Client<D>>,
+) -> Vec<Vec<Option<Arc<Mutex<Times>>>>> {
+    let needs_them = |call: &Call| matches!(call.hedge, Some(After::Percentile(_)));
+    let before = |route: &Route, call: &Call| {
+        let client = previous?;
+        let known = client
+            .routes
+            .iter()
+            .find(|known| known.name == route.name)?;
+        let place = known
+            .calls
+            .iter()
+            .position(|known| known.name == call.name)?;
+        client.times[known.index][place].clone()
+    };
+    let of_call = |route: &Route, call: &Call| {
+        needs_them(call).then(|| {
+            before(route, call).unwrap_or_else(|| Arc::new(Mutex::new(Times::new(Instant::now()))))
+        })
+    };
+    let routes = table.routes.iter();
+    routes
+        .map(|route| {
+            route
+                .calls
+                .iter()
+                .map(|call| of_call(route, call))
+                .collect()
+        })
+        .collect()
 }
 
 impl<D: Dial> Fetch for Client<D> {
     async fn fetch(&self, exchange: Exchange) -> Fetched {
-        let tasks = self.tasks.clone();
-        let climbed = climb(self, exchange, None, Whole { tasks }).await;
+        let key = exchange.call().keeps_answers().then(|| exchange.key());
+        let process = self.process.clone();
+        let climbed = climb(self, exchange, None, Whole { process }).await;
+        if let (Some(key), Ok(answer)) = (key, &climbed.result) {
+            kept::keep(&self.process.answers, key, answer);
+        }
         Fetched {
             result: climbed.result,
             attempts: climbed.attempts,
@@ -133,5 +253,9 @@ impl<D: Dial> Fetch for Client<D> {
             result: climbed.result,
             attempts: climbed.attempts,
         }
+    }
+
+    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
+        kept::find(&self.process.answers, exchange, at_most)
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::downstream::connection::{Lease, One, Shared, Wire};
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::Fault;
+use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::{self, Secure, Stream};
 use crate::engine::code::Code;
 use crate::plan::settings::{self, Endpoint, HttpVersion};
@@ -30,6 +31,7 @@ pub struct Pool<D: Dial> {
     /// For an `https` endpoint.
     secure: Option<Secure>,
     dial: Arc<D>,
+    tasks: Tasks,
     state: Mutex<State<D::Io>>,
     /// Held while a connection is opened that many may share; keeps when and how it last failed, so
     /// that those who waited for it fail with it instead of trying one after another.
@@ -68,6 +70,7 @@ impl<D: Dial> Pool<D> {
         endpoint: &Endpoint,
         secure: Option<Secure>,
         dial: Arc<D>,
+        tasks: Tasks,
     ) -> Arc<Pool<D>> {
         Arc::new(Pool {
             endpoint: endpoint.clone(),
@@ -76,6 +79,7 @@ impl<D: Dial> Pool<D> {
             keep: service.pool.clone(),
             secure,
             dial,
+            tasks,
             state: Mutex::new(State {
                 idle: Vec::new(),
                 shared: Vec::new(),
@@ -234,7 +238,7 @@ impl<D: Dial> Pool<D> {
         retire_at: Instant,
         by: Instant,
     ) -> Result<Lease<D::Io>, Fault> {
-        let shared = timeout_at(by, Shared::open(stream, retire_at))
+        let shared = timeout_at(by, Shared::open(stream, retire_at, self.tasks.clone()))
             .await
             .map_err(|_| Fault::not_sent(Code::ConnectTimeout))?
             .map_err(no_handshake)?;

@@ -3,34 +3,57 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
 use crate::downstream::dial::Dial;
+use crate::downstream::guards::Guards;
 use crate::downstream::pool::Pool;
+use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::{self, Secure};
 use crate::plan::settings::{self, Endpoint};
 
-/// A service and the connections to its endpoints.
+/// A service, the connections to its endpoints, and what guards it.
 pub struct Service<D: Dial> {
     pub settings: settings::Service,
     /// In the order of its endpoints; never empty.
     pub pools: Vec<Arc<Pool<D>>>,
+    pub guards: Guards,
 }
 
 impl<D: Dial> Service<D> {
-    pub fn new(settings: &settings::Service, dial: &Arc<D>) -> Result<Service<D>, String> {
+    pub fn new(
+        settings: &settings::Service,
+        dial: &Arc<D>,
+        tasks: &Tasks,
+    ) -> Result<Service<D>, String> {
         let config = OnceLock::new();
         let pools = settings
             .endpoints
             .iter()
             .map(|endpoint| {
                 let secure = secure(settings, endpoint, &config)?;
-                Ok(Pool::new(settings, endpoint, secure, dial.clone()))
+                let (dial, tasks) = (dial.clone(), tasks.clone());
+                Ok(Pool::new(settings, endpoint, secure, dial, tasks))
             })
             .collect::<Result<Vec<_>, String>>()
             .map_err(|message| format!("service `{}`: {message}", settings.name))?;
         Ok(Service {
             settings: settings.clone(),
             pools,
+            guards: Guards::new(settings, Instant::now()),
+        })
+    }
+
+    /// The service of the next generation, if it is at the same place: it keeps the connections, and
+    /// of its guards those whose settings did not change.
+    pub fn succeed(&self, settings: &settings::Service) -> Option<Service<D>> {
+        let is_same_place = self.settings.is_same_place(settings);
+        is_same_place.then(|| Service {
+            settings: settings.clone(),
+            pools: self.pools.clone(),
+            guards: self
+                .guards
+                .succeed(&self.settings, settings, Instant::now()),
         })
     }
 

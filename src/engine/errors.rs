@@ -20,7 +20,7 @@ pub struct Entry {
     pub status: Option<u16>,
     pub attempts: u32,
     pub elapsed: Duration,
-    /// What stood in: `value` or `call`.
+    /// What stood in: `stale`, `call` or `value`.
     pub fallback: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ fn write_entry(out: &mut Vec<u8>, name: &str, entry: &Entry) {
     out.push(b'}');
 }
 
-/// `NAME=fallback` or `NAME=CODE`, joined by `, `; `None` when all is well.
+/// `NAME=stale`, `NAME=fallback` or `NAME=CODE`, joined by `, `; `None` when all is well.
 pub fn degraded(context: &Context<'_>) -> Option<String> {
     let calls = context.route.calls.iter().zip(&context.settled);
     let words = calls.filter(|(call, _)| matches!(call.role, Role::Normal | Role::Pass));
@@ -75,18 +75,17 @@ pub fn degraded(context: &Context<'_>) -> Option<String> {
 fn word(outcome: &Outcome) -> Option<&'static str> {
     match (outcome.origin, outcome.error) {
         (Origin::Failed, Some((code, _))) => Some(code.name()),
+        (Origin::Stale, _) => Some("stale"),
         (Origin::Fallback, _) => Some("fallback"),
         _ => None,
     }
 }
 
-/// Failed goes before fallback.
+/// Failed goes before stale, stale before fallback.
 fn worst(outcomes: &[Outcome]) -> Option<&'static str> {
-    let failed = outcomes
+    [Origin::Failed, Origin::Stale, Origin::Fallback]
         .iter()
-        .find(|outcome| outcome.origin == Origin::Failed);
-    failed
-        .or_else(|| outcomes.iter().find(|outcome| word(outcome).is_some()))
+        .find_map(|origin| outcomes.iter().find(|outcome| outcome.origin == *origin))
         .and_then(word)
 }
 

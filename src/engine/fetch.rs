@@ -9,9 +9,11 @@ use http::HeaderMap;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
+use crate::cache::{Key, KeyBuilder};
 use crate::engine::code::Code;
 use crate::json;
-use crate::plan::{CallId, Route};
+use crate::plan::{Call, CallId, Route};
+use crate::policy::memory::Reservation;
 
 /// Makes one call: layers 3 to 12 of `resilience.md` §1, every retry included.
 ///
@@ -27,6 +29,13 @@ pub trait Fetch: Send + Sync {
         exchange: Exchange,
         body: StreamedRequest,
     ) -> impl Future<Output = Opened> + Send;
+
+    /// The last good answer to an exchange like this one, for `fallback: [ { stale: … } ]`, if it is
+    /// no older than `at_most`.
+    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
+        let _ = (exchange, at_most);
+        None
+    }
 }
 
 /// One call, rendered: owned, so that it may outlive the run (a detached call, a write already sent).
@@ -41,7 +50,31 @@ pub struct Exchange {
     pub body: Bytes,
     /// The call's clock: its timeout from now, or the end of the route's time, whichever is first.
     pub deadline: Instant,
+    /// The deadline is the route's or the client's: it comes before the call's own timeout.
+    pub ends_with_route: bool,
     pub identity: Arc<Identity>,
+}
+
+impl Exchange {
+    pub fn call(&self) -> &Call {
+        &self.route.calls[self.call.0]
+    }
+
+    /// The full key of its answers: service, method, URL, body, and every header that the route file
+    /// sets or forwards, credentials included.
+    pub fn key(&self) -> Key {
+        let call = self.call();
+        let mut key = KeyBuilder::default();
+        key.part(call.key_prefix.as_bytes());
+        key.part(call.method.as_str().as_bytes());
+        key.part(self.target.as_bytes());
+        key.part(&self.body);
+        for (name, value) in &self.headers {
+            key.part(name.as_str().as_bytes());
+            key.part(value.as_bytes());
+        }
+        key.build()
+    }
 }
 
 /// What every call of a run sends beside its own headers.
@@ -92,6 +125,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// `None` is null (an empty body, or `decode: none`).
     pub body: Option<json::Body>,
+    /// Keeps what the body takes counted for as long as the answer is there.
+    pub held: Option<Arc<Reservation>>,
 }
 
 /// The head of a passed answer, and its body as it arrives.

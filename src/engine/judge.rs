@@ -23,6 +23,7 @@ pub fn is_success(
         status,
         headers: headers.clone(),
         body: body.cloned(),
+        held: None,
     });
     let scope = ReplyScope {
         route,

@@ -1,6 +1,6 @@
 //! How one call, or one element of a `for_each`, ended, and how the context document shows it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderName};
 
@@ -8,11 +8,14 @@ use crate::engine::code::Code;
 use crate::engine::fetch::Answer;
 use crate::json::{self, Value, write_text};
 use crate::plan::CallPart;
+use crate::policy::memory::Reservation;
 
 /// Where a call's body came from: the word of `$.NAME.source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Live,
+    /// The last good answer, in place of a failure.
+    Stale,
     Fallback,
     Skipped,
     Failed,
@@ -25,6 +28,8 @@ pub struct Outcome {
     /// Of a live answer; null otherwise.
     pub status: Option<u16>,
     pub headers: HeaderMap,
+    /// Keeps what the body takes counted.
+    pub held: Option<Arc<Reservation>>,
     /// Why it failed, also where a fallback answered, with the status the service gave.
     pub error: Option<(Code, Option<u16>)>,
     shown: Shown,
@@ -46,14 +51,21 @@ impl Outcome {
             body: answer.body,
             status: Some(answer.status),
             headers: answer.headers,
+            held: answer.held,
             error: None,
             shown: Shown::default(),
         }
     }
 
-    pub fn stood_in(body: Option<json::Body>, code: Code, status: Option<u16>) -> Outcome {
+    /// A fallback has answered: `origin` is which.
+    pub fn stood_in(
+        origin: Origin,
+        body: Option<json::Body>,
+        code: Code,
+        status: Option<u16>,
+    ) -> Outcome {
         Outcome {
-            origin: Origin::Fallback,
+            origin,
             body,
             ..Outcome::failed(code, status)
         }
@@ -73,6 +85,7 @@ impl Outcome {
             body: None,
             status: None,
             headers: HeaderMap::new(),
+            held: None,
             error: None,
             shown: Shown::default(),
         }
@@ -121,6 +134,7 @@ impl Outcome {
     fn source(&self) -> &'static [u8] {
         match self.origin {
             Origin::Live => b"\"live\"",
+            Origin::Stale => b"\"stale\"",
             Origin::Fallback => b"\"fallback\"",
             Origin::Skipped => b"\"skipped\"",
             Origin::Failed => b"\"failed\"",

@@ -16,13 +16,20 @@ use crate::template::choice::Choice;
 use crate::template::escape::{push_form, push_query as push_pair};
 use crate::template::{Failure, FailureKind};
 
+/// By when an exchange has to end, and whether that is the route's end or the call's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub deadline: Instant,
+    pub ends_with_route: bool,
+}
+
 /// Renders one call, or one element of it.
 pub fn exchange(
     route: &Arc<Route>,
     id: CallId,
     context: &Context<'_>,
     frame: Option<&Frame<'_>>,
-    deadline: Instant,
+    ends: Ends,
 ) -> Result<Exchange, Failure> {
     let call = &route.calls[id.0];
     let env = context.env(frame);
@@ -46,7 +53,8 @@ pub fn exchange(
         target,
         headers,
         body,
-        deadline,
+        deadline: ends.deadline,
+        ends_with_route: ends.ends_with_route,
         identity: Arc::clone(&context.accepted.request.identity),
     })
 }

@@ -12,6 +12,7 @@ pub mod progress;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
@@ -36,7 +37,8 @@ use crate::template::{Failure, FailureKind, choice};
 
 /// Runs `route` for one request. Ends by `accepted.request.deadline`.
 pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: Accepted, fetch: &F) -> Reply {
-    let mut run = Run::new(route, &accepted);
+    let last_good = |exchange: &Exchange, at_most| fetch.last_good(exchange, at_most);
+    let mut run = Run::new(route, &accepted, &last_good);
     run.begin();
     let mut flights = FuturesUnordered::new();
     let end = sleep_until(run.end);
@@ -104,10 +106,14 @@ pub struct Run<'r> {
     /// Calls that may start, or whose items have moved.
     work: VecDeque<CallId>,
     launches: Vec<Launch>,
+    last_good: &'r LastGood<'r>,
 }
 
+/// [`Fetch::last_good`].
+type LastGood<'r> = dyn Fn(&Exchange, Duration) -> Option<Answer> + Sync + 'r;
+
 impl<'r> Run<'r> {
-    fn new(route: &'r Arc<Route>, accepted: &'r Accepted) -> Run<'r> {
+    fn new(route: &'r Arc<Route>, accepted: &'r Accepted, last_good: &'r LastGood<'r>) -> Run<'r> {
         let progress = route.calls.iter().map(|call| match call.role {
             Role::Normal => Progress::Waiting(call.needs.len()),
             Role::Fallback | Role::Detached | Role::Pass => Progress::Apart,
@@ -122,6 +128,7 @@ impl<'r> Run<'r> {
             progress: progress.collect(),
             work: VecDeque::new(),
             launches: Vec::new(),
+            last_good,
         }
     }
 
@@ -254,11 +261,25 @@ impl<'r> Run<'r> {
         if self.end.saturating_duration_since(now) < LEAST_TIME {
             return Err(CallError::new(Code::DeadlineExhausted));
         }
-        let timeout = self.route.calls[called.0].timeout;
-        let deadline = timeout.map_or(self.end, |timeout| self.end.min(now + timeout));
-        let frame = self.frame(owner, item);
-        render::exchange(self.route, called, &self.context, frame.as_ref(), deadline)
+        self.rendered(owner, called, item)
             .map_err(|failure| self.call_error(failure))
+    }
+
+    fn rendered(&self, owner: CallId, called: CallId, item: usize) -> Result<Exchange, Failure> {
+        let frame = self.frame(owner, item);
+        let ends = self.ends_of(called);
+        render::exchange(self.route, called, &self.context, frame.as_ref(), ends)
+    }
+
+    /// By when a call that starts now has to end.
+    pub fn ends_of(&self, called: CallId) -> render::Ends {
+        let own = self.route.calls[called.0].timeout;
+        let own = own.map(|timeout| Instant::now() + timeout);
+        let of_route = own.is_none_or(|own| self.end < own);
+        render::Ends {
+            deadline: own.map_or(self.end, |own| self.end.min(own)),
+            ends_with_route: of_route,
+        }
     }
 
     /// A call has answered or failed, all its attempts included.
@@ -327,6 +348,7 @@ impl<'r> Run<'r> {
             status: reply.status.unwrap_or_default(),
             headers: reply.headers,
             body,
+            held: reply.held,
         })
     }
 

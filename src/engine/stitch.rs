@@ -10,7 +10,7 @@ use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{ByteStream, CallError, Fetch, Head, LEAST_TIME, StreamedRequest};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record::{self, CallRecord, Record};
-use crate::engine::render::{self, Absent};
+use crate::engine::render::{self, Absent, Ends};
 use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::RequestBody;
 use crate::engine::run::progress::{Facts, Progress};
@@ -98,9 +98,7 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> (Result<Head,
     if run.end.saturating_duration_since(now) < LEAST_TIME {
         return (Err(CallError::new(Code::DeadlineExhausted)), 0);
     }
-    let timeout = run.route.calls[call.0].timeout;
-    let deadline = timeout.map_or(run.end, |timeout| run.end.min(now + timeout));
-    let exchange = match render::exchange(run.route, call, &run.context, None, deadline) {
+    let exchange = match render::exchange(run.route, call, &run.context, None, run.ends_of(call)) {
         Ok(exchange) => exchange,
         Err(failure) => return (Err(run.call_error(failure)), 0),
     };
@@ -235,6 +233,7 @@ impl<'r> Run<'r> {
             status: head.status,
             headers: head.headers.clone(),
             body: None,
+            held: None,
         };
         self.context.settled[call.0] = Some(Settled::One(Outcome::live(answer)));
         let mut headers = head.headers;
@@ -327,8 +326,11 @@ impl<'r> Run<'r> {
             .filter_map(|(place, _)| {
                 let id = CallId(place);
                 // Its own timeout counts, from when it is sent.
-                let deadline = Instant::now();
-                render::exchange(self.route, id, &self.context, None, deadline).ok()
+                let ends = Ends {
+                    deadline: Instant::now(),
+                    ends_with_route: false,
+                };
+                render::exchange(self.route, id, &self.context, None, ends).ok()
             })
             .collect()
     }

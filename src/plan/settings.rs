@@ -121,8 +121,8 @@ impl Default for Admin {
     }
 }
 
-/// A named downstream. Two services that are equal are the same service: a reload keeps the pools
-/// and the state of every service that did not change.
+/// A named downstream. A reload keeps the connections and the state of every service that did not
+/// change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     pub name: String,
@@ -137,6 +137,30 @@ pub struct Service {
     pub budget: budget::Settings,
     /// What differs from the system's roots and the URL's name; only used by `https` endpoints.
     pub tls: Arc<Tls>,
+}
+
+impl Service {
+    /// Whether another generation's service is this one: the same endpoints, asked in the same way.
+    /// What stands around its calls may differ.
+    pub fn is_same_place(&self, other: &Service) -> bool {
+        let Service {
+            name,
+            endpoints,
+            http,
+            connect_timeout,
+            pool,
+            breaker: _,
+            bulkhead: _,
+            budget: _,
+            tls,
+        } = other;
+        self.name == *name
+            && self.endpoints == *endpoints
+            && self.http == *http
+            && self.connect_timeout == *connect_timeout
+            && self.pool == *pool
+            && self.tls == *tls
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

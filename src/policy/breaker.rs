@@ -148,6 +148,11 @@ impl Breakers {
         }
     }
 
+    /// Whether the endpoint has neither opened nor closed since the permit was given.
+    pub fn is_current(&self, endpoint: usize, permit: Permit) -> bool {
+        self.endpoints[endpoint].era == permit.era
+    }
+
     pub fn state(&self, endpoint: usize) -> State {
         match self.endpoints[endpoint].phase {
             Phase::Closed => State::Closed,

@@ -94,6 +94,10 @@ impl<W> Bulkhead<W> {
         found.and_then(|index| self.waiting.remove(index)).is_some()
     }
 
+    pub fn max_wait(&self) -> Duration {
+        self.settings.max_wait
+    }
+
     pub fn has_place(&self) -> bool {
         self.under_way < self.settings.max
     }

@@ -82,6 +82,19 @@ impl Reservation {
         Ok(())
     }
 
+    /// Gives everything back.
+    pub fn clear(&mut self) {
+        drop(self.take());
+    }
+
+    /// Moves what is reserved to a reservation of its own.
+    pub fn take(&mut self) -> Reservation {
+        Reservation {
+            memory: self.memory.clone(),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -19,6 +19,12 @@ pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
+/// How long whoever is turned away stays away: 1 to 3 s, so that they do not come back together.
+/// `chance` is in 0..1.
+pub fn spread(chance: f64) -> Duration {
+    Duration::from_secs(1 + (chance.clamp(0.0, 0.999) * 3.0) as u64)
+}
+
 /// What is handed on to the client: whole seconds, rounded up, at most 300.
 pub fn handed_on(wait: Duration) -> u32 {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -58,6 +64,12 @@ mod tests {
         check("+1", None);
         check("1.5", None);
         check("15 Nov 1994", None);
+    }
+
+    #[test]
+    fn who_is_turned_away_stays_away_for_one_to_three_seconds() {
+        let seconds = [0.0, 0.33, 0.34, 0.67, 1.0].map(|chance| spread(chance).as_secs());
+        assert_eq!(seconds, [1, 1, 2, 3, 3]);
     }
 
     #[test]

@@ -21,8 +21,7 @@ use tokio::sync::watch as channel;
 use crate::check::Examination;
 use crate::diagnostic::render::{self, Colour};
 use crate::diagnostic::{Diagnostic, Files, Severity};
-use crate::downstream::Client;
-use crate::downstream::tasks::Tasks;
+use crate::downstream::{Client, Process};
 use crate::plan::Table;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Level, Log};
@@ -132,7 +131,7 @@ impl Generations {
         paths: Vec<PathBuf>,
         examine: Examine,
         first: Examination,
-        tasks: Tasks,
+        process: Process,
         telemetry: Arc<Telemetry>,
     ) -> Result<(Generations, Findings), Findings> {
         let mut findings = Findings {
@@ -144,7 +143,7 @@ impl Generations {
             return Err(findings);
         };
         let meters = Arc::new(telemetry.meters(&table));
-        let client = match Client::over_tcp(&table, tasks, meters.clone()) {
+        let client = match Client::over_tcp(&table, process, meters.clone()) {
             Ok(client) => Arc::new(client),
             Err(why) => {
                 findings.unreadable.push(why);

@@ -10,7 +10,10 @@ use std::time::Duration;
 use super::watch::{Mode, watch};
 use super::*;
 use crate::diagnostic::{FileId, Span};
+use crate::downstream::Process;
+use crate::downstream::tasks::Tasks;
 use crate::plan::settings;
+use crate::policy::memory::Memory;
 use crate::telemetry::log::{Form, Log};
 
 /// A folder of its own, removed at the end.
@@ -122,7 +125,7 @@ fn start(paths: &[&Path], log: Log) -> Arc<Generations> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
     let first = examine_scripted(&paths);
     let telemetry = Arc::new(Telemetry::new(log));
-    let started = Generations::start(paths, examine_scripted, first, Tasks::new(1), telemetry);
+    let started = Generations::start(paths, examine_scripted, first, process(), telemetry);
     let (generations, _) = started.unwrap_or_else(|_| panic!("the first examination is good"));
     Arc::new(generations)
 }
@@ -427,4 +430,9 @@ async fn a_folder_above_that_is_moved_away_is_seen() {
     }
     fs::write(routes.join("a.yaml"), "four").unwrap();
     watched.until_generation(4).await;
+}
+
+/// Room for one task, and as much memory as there is.
+fn process() -> Process {
+    Process::new(Tasks::new(1), Memory::new(usize::MAX))
 }

@@ -148,6 +148,7 @@ impl Metrics {
         }
         for entry in &record.errors {
             let outcome = match entry.fallback {
+                Some("stale") => Outcome::Stale,
                 Some(_) => Outcome::Fallback,
                 None => Outcome::Failed,
             };
@@ -233,8 +234,15 @@ impl Observe for Meters {
     fn in_flight(&self, service: ServiceId, change: i64) {
         self.services[service.0].in_flight.increment(change as f64);
     }
+
+    fn breaker(&self, _: ServiceId, _: usize, _: crate::policy::breaker::State) {}
+    fn breaker_state(&self, _: ServiceId, _: usize, _: crate::policy::breaker::State) {}
+    fn budget_denied(&self, _: ServiceId, _: Kind) {}
+    fn waited(&self, _: ServiceId, _: Duration) {}
+    fn budget_tokens(&self, _: ServiceId, _: f64) {}
 }
 
+// MERGE: from door
 impl Meters {
     /// Counts a call that is in no record of a run, because it was made after the answer.
     pub fn detached(&self, route: usize, record: &CallRecord) {
@@ -331,14 +339,14 @@ impl CallMeters {
         match (record.outcome, record.items) {
             (Outcome::Skipped | Outcome::Cancelled, _) => self.count(record.outcome, None, 1),
             (Outcome::Live, None) => self.count(Outcome::Live, None, 1),
-            (Outcome::Live | Outcome::Fallback, Some((items, _))) => {
+            (Outcome::Live | Outcome::Stale | Outcome::Fallback, Some((items, _))) => {
                 self.count_live(items.saturating_sub(entries));
             }
             // Where the run failed, the other elements may have been cut short.
             (Outcome::Failed, Some((items, failed))) if is_whole && failed < items => {
                 self.count_live(items.saturating_sub(entries));
             }
-            (Outcome::Fallback | Outcome::Failed, _) => {}
+            (Outcome::Fallback | Outcome::Stale | Outcome::Failed, _) => {}
         }
     }
 

@@ -245,6 +245,7 @@ fn judge_answer(exchange: &Exchange, scripted: &Scripted) -> Result<Answer, Call
         status: scripted.status,
         headers,
         body,
+        held: None,
     })
 }
 

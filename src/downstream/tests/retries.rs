@@ -9,14 +9,15 @@ use tokio::io::DuplexStream;
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
-use crate::downstream::Client;
 use crate::downstream::dial::{Dial, Tcp};
 use crate::downstream::observe::Silent;
 use crate::downstream::send::pseudonym;
 use crate::downstream::tasks::Tasks;
+use crate::downstream::{Client, Process};
 use crate::engine::code::Code;
 use crate::engine::fetch::{Fetch, Identity};
 use crate::plan::{Call, Retry, settings};
+use crate::policy::memory::Memory;
 
 /// Answers with these statuses in turn, whatever the connection, then with 200.
 fn statuses(list: &'static [&'static str]) -> (Arc<AtomicUsize>, Piping) {
@@ -142,7 +143,7 @@ async fn a_write_ends_with_the_clock_of_its_call() {
     let start = Instant::now();
     assert_eq!(fixture.outcome(post(), 300).await, "timeout x1");
     assert_eq!(start.elapsed(), Duration::from_millis(300));
-    fixture.tasks.finished().await;
+    fixture.process.tasks.finished().await;
     assert_eq!(fixture.heard.in_flight(), 0);
 }
 
@@ -179,7 +180,7 @@ async fn a_target_that_leads_elsewhere_is_not_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_full_task_set_refuses_a_write() {
     let fixture = piped(always(answer("200 OK", "", "1")));
-    let full = Tasks::new(0);
+    let full = Process::new(Tasks::new(0), Memory::new(1 << 20));
     let client = Client::new(
         &table(service(80)),
         fixture.dial.clone(),

@@ -281,10 +281,10 @@ async fn scenario_18_a_write_that_was_sent_is_left_to_finish() {
     has_arrived.await.unwrap();
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
-    assert_eq!(fixture.tasks.count(), 1);
+    assert_eq!(fixture.process.tasks.count(), 1);
     go.send_replace(true);
     assert!(is_finished.await.unwrap());
-    fixture.tasks.finished().await;
+    fixture.process.tasks.finished().await;
     assert_eq!(fixture.heard.in_flight(), 0);
 }
 

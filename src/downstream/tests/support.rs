@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use crate::downstream::Client;
 use crate::downstream::dial::{Dial, Tcp};
 use crate::downstream::observe::{Kind, Observe};
 use crate::downstream::tasks::Tasks;
+use crate::downstream::{Client, Process};
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, Fetch, Fetched, Identity};
 use crate::json;
@@ -24,6 +24,8 @@ use crate::plan::{
     Body, Call, CallId, Decode, ForwardQuery, Input, Response, ResponseBody, Retry, Role, Route,
     ServiceId, Status, Table,
 };
+use crate::policy::breaker::State;
+use crate::policy::memory::Memory;
 use crate::policy::shed::Priority;
 use crate::policy::{breaker, budget, bulkhead};
 use crate::template::{Place, Text};
@@ -185,6 +187,10 @@ impl Dial for Blackhole {
 pub struct Heard {
     attempts: Mutex<Vec<String>>,
     in_flight: Mutex<i64>,
+    /// `endpoint:state`, in order.
+    pub breakers: Mutex<Vec<String>>,
+    pub denied: Mutex<Vec<&'static str>>,
+    pub waits: Mutex<Vec<Duration>>,
 }
 
 impl Heard {
@@ -210,25 +216,48 @@ impl Observe for Heard {
     fn in_flight(&self, _: ServiceId, change: i64) {
         *self.in_flight.lock().unwrap() += change;
     }
+
+    fn breaker(&self, _: ServiceId, endpoint: usize, to: State) {
+        let text = format!("{endpoint}:{}", to.name());
+        self.breakers.lock().unwrap().push(text);
+    }
+
+    fn breaker_state(&self, _: ServiceId, _: usize, _: State) {}
+
+    fn budget_denied(&self, _: ServiceId, kind: Kind) {
+        self.denied.lock().unwrap().push(kind.name());
+    }
+
+    fn waited(&self, _: ServiceId, time: Duration) {
+        self.waits.lock().unwrap().push(time);
+    }
+
+    fn budget_tokens(&self, _: ServiceId, _: f64) {}
 }
 
 /// A client of one service, and what it told.
 pub struct Fixture<D: Dial> {
     pub client: Arc<Client<D>>,
     pub heard: Arc<Heard>,
-    pub tasks: Tasks,
+    pub process: Process,
     pub dial: Arc<D>,
 }
 
 impl<D: Dial> Fixture<D> {
     pub fn new(service: settings::Service, dial: D) -> Fixture<D> {
         fastrand::seed(7);
-        let (heard, tasks, dial) = (Arc::new(Heard::default()), Tasks::new(64), Arc::new(dial));
-        let client = Client::new(&table(service), dial.clone(), tasks.clone(), heard.clone());
+        let (heard, dial) = (Arc::new(Heard::default()), Arc::new(dial));
+        let process = Process::new(Tasks::new(64), Memory::new(1 << 30));
+        let client = Client::new(
+            &table(service),
+            dial.clone(),
+            process.clone(),
+            heard.clone(),
+        );
         Fixture {
             client: Arc::new(client.unwrap()),
             heard,
-            tasks,
+            process,
             dial,
         }
     }
@@ -386,6 +415,7 @@ pub fn exchange(call: Call, milliseconds: u64) -> Exchange {
         headers,
         body,
         deadline: Instant::now() + Duration::from_millis(milliseconds),
+        ends_with_route: false,
         identity: Arc::new(identity()),
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::engine::context::Settled;
 use crate::engine::errors::Entry;
 use crate::engine::fetch::{CallError, Fetched};
-use crate::engine::outcome::Outcome;
+use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record;
 use crate::engine::run::progress::{Asked, Progress, Stage};
 use crate::engine::run::{RouteFailure, Run, Ticket, client_status};
@@ -33,7 +33,7 @@ impl Run<'_> {
         match stood_in {
             Ok((status, body)) => {
                 self.asked(called).end(Ok(status), fetched.attempts);
-                self.stand_in(id, item, body, "call");
+                self.stand_in(id, item, body, Origin::Fallback, "call");
             }
             Err(error) => {
                 self.add_fallback_entry(id, called, item, &error, fetched.attempts);
@@ -76,7 +76,11 @@ impl Run<'_> {
                 continue;
             }
             match &fallback.kind {
-                FallbackKind::Stale(_) => {}
+                FallbackKind::Stale(at_most) => {
+                    if let Some(body) = self.last_good(id, item, *at_most) {
+                        return self.stand_in(id, item, body, Origin::Stale, "stale");
+                    }
+                }
                 FallbackKind::Value(json) => {
                     let mut out = Vec::new();
                     let written = self.with_env(id, item, |env| json.render(env, &mut out));
@@ -86,7 +90,7 @@ impl Run<'_> {
                         Err(failure) => Err(self.call_error(failure)),
                     };
                     if let Ok(body) = body {
-                        return self.stand_in(id, item, body, "value");
+                        return self.stand_in(id, item, body, Origin::Fallback, "value");
                     }
                 }
                 FallbackKind::Call(called) => {
@@ -120,10 +124,26 @@ impl Run<'_> {
         needs.all(|need| self.context.settled[need.0].is_some())
     }
 
-    fn stand_in(&mut self, id: CallId, item: usize, body: Option<Body>, word: &'static str) {
+    /// The body of the last good answer to the same request, if it is no older than `at_most`.
+    fn last_good(&self, id: CallId, item: usize, at_most: Duration) -> Option<Option<Body>> {
+        let exchange = self.rendered(id, id, item).ok()?;
+        let answer = (self.last_good)(&exchange, at_most)?;
+        self.take(id, id, item, answer)
+            .ok()
+            .map(|answer| answer.body)
+    }
+
+    fn stand_in(
+        &mut self,
+        id: CallId,
+        item: usize,
+        body: Option<Body>,
+        origin: Origin,
+        word: &'static str,
+    ) {
         self.add_entry(id, item, Some(word));
         let error = self.error_of(id, item);
-        let outcome = Outcome::stood_in(body, error.code, error.status);
+        let outcome = Outcome::stood_in(origin, body, error.code, error.status);
         self.finish_item(id, item, outcome);
     }
 

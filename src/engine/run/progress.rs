@@ -120,11 +120,13 @@ impl Running {
             Origin::Skipped => 0,
             Origin::Live => 1,
             Origin::Fallback => 2,
-            Origin::Failed => 3,
+            Origin::Stale => 3,
+            Origin::Failed => 4,
         });
         let failed = outcomes.iter().filter(|outcome| outcome.error.is_some());
         let outcome = match worst.map_or(Origin::Live, |outcome| outcome.origin) {
             Origin::Live => record::Outcome::Live,
+            Origin::Stale => record::Outcome::Stale,
             Origin::Fallback => record::Outcome::Fallback,
             Origin::Skipped => record::Outcome::Skipped,
             Origin::Failed => record::Outcome::Failed,

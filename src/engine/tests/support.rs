@@ -248,6 +248,7 @@ impl Fetch for Scripted {
                 status,
                 headers,
                 body: (!body.is_empty()).then(|| checked().expect("the script holds JSON")),
+                held: None,
             }
         });
         let was_sent = !matches!(&result, Err(error) if error.is_not_sent());

@@ -112,6 +112,7 @@ impl Fetch for Scripted {
                 status: 200,
                 headers: HeaderMap::new(),
                 body: json::Body::check(text.into(), &call.raw_demand, limits).ok(),
+                held: None,
             }),
             attempts: 1,
         }

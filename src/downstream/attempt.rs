@@ -1,0 +1,195 @@
+//! One attempt on the wire: a connection, the request, the answer. What it needs of the run that it
+//! belongs to is owned, so that a write which was sent can be left to finish alone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::downstream::connection::{Lease, Outgoing};
+use crate::downstream::dial::Dial;
+use crate::downstream::fault::{self, Circumstances, Fault};
+use crate::downstream::guards::Permit;
+use crate::downstream::inbound::Inbound;
+use crate::downstream::meter::{Counts, Moved};
+use crate::downstream::pool::Pool;
+use crate::engine::code::Code;
+use crate::engine::fetch::Exchange;
+use crate::policy::breaker::Verdict;
+use crate::policy::retry::Known;
+
+/// What becomes of an answer once its head is there.
+pub trait Finish<D: Dial>: Clone + Send + Sync + 'static {
+    type Done: Send + 'static;
+
+    fn finish(
+        self,
+        exchange: &Exchange,
+        inbound: Inbound<D>,
+    ) -> impl Future<Output = Result<Self::Done, Failed<D>>> + Send;
+
+    /// The answer of a failed attempt, which no other attempt takes the place of.
+    fn hand_on(self, exchange: &Exchange, inbound: Inbound<D>) -> Self::Done;
+}
+
+/// A failed attempt, with the answer that may be handed on if no other attempt is made.
+pub struct Failed<D: Dial> {
+    pub fault: Fault,
+    pub answer: Option<Inbound<D>>,
+}
+
+impl<D: Dial> Failed<D> {
+    /// Gives the attempt's place back, though its answer may still be handed on.
+    pub fn release(&mut self) {
+        if let Some(inbound) = &mut self.answer {
+            inbound.flow.release();
+        }
+    }
+}
+
+impl<D: Dial> From<Fault> for Failed<D> {
+    fn from(fault: Fault) -> Failed<D> {
+        Failed {
+            fault,
+            answer: None,
+        }
+    }
+}
+
+/// An attempt under way, for all who hold a part of it.
+pub struct Attempt {
+    pub permit: Permit,
+    /// The connection it was sent over, and what had moved there before.
+    sent: Mutex<Option<(Arc<Counts>, Moved)>>,
+    cut: Notify,
+}
+
+impl Attempt {
+    pub fn new(permit: Permit) -> Arc<Attempt> {
+        Arc::new(Attempt {
+            permit,
+            sent: Mutex::new(None),
+            cut: Notify::new(),
+        })
+    }
+
+    /// Ends it where it stands, also where it runs in a task of its own.
+    pub fn cut(&self) {
+        self.cut.notify_one();
+    }
+
+    /// The failure of an attempt that its clock has ended.
+    pub fn timed_out(&self) -> Fault {
+        let known = match self.may_have_arrived() {
+            true => Known::Unknown,
+            false => Known::NotSent,
+        };
+        Fault::new(Code::TryTimeout, known)
+    }
+
+    /// Some bytes were written. On a connection that others use too they may be theirs.
+    fn may_have_arrived(&self) -> bool {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.as_ref()
+            .is_some_and(|(counts, start)| counts.since(*start).written > 0)
+    }
+
+    fn will_be_sent_over(&self, counts: &Arc<Counts>) -> Moved {
+        let start = counts.now();
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        *sent = Some((counts.clone(), start));
+        start
+    }
+}
+
+/// One request with its connection, to be carried to its answer.
+pub struct Carriage<D: Dial, F> {
+    pub exchange: Arc<Exchange>,
+    pub attempt: Arc<Attempt>,
+    pub pool: Arc<Pool<D>>,
+    pub lease: Lease<D::Io>,
+    /// A connection that lay idle and turns out to be dead may be replaced.
+    pub may_replay: bool,
+    pub finish: F,
+}
+
+impl<D: Dial, F: Finish<D>> Carriage<D, F> {
+    /// Sends the request and finishes its answer.
+    pub async fn carry(mut self, request: http::Request<Outgoing>) -> Result<F::Done, Failed<D>> {
+        let counts = self.lease.counts();
+        let start = self.attempt.will_be_sent_over(&counts);
+        let response = match self.lease.send(request).await {
+            Ok(response) => response,
+            Err(broken) => {
+                let around = Circumstances {
+                    reused: self.lease.is_used(),
+                    shared: self.lease.version() == http::Version::HTTP_2,
+                    may_replay: self.may_replay,
+                    repeatable: self.exchange.call().repeatable,
+                    moved: counts.since(start),
+                };
+                return Err(fault::of_head(&broken.error, broken.unsent, around).into());
+            }
+        };
+        let inbound = Inbound::accept(response, self.lease, self.pool, self.attempt)?;
+        self.finish.finish(&self.exchange, inbound).await
+    }
+
+    /// As [`Carriage::carry`], in a task of its own: until the call's clock or [`Attempt::cut`] ends
+    /// it, and saying itself what came of it, since the run may be gone by then.
+    pub async fn carry_alone(self, request: http::Request<Outgoing>) -> Result<F::Done, Failed<D>> {
+        let (exchange, attempt) = (self.exchange.clone(), self.attempt.clone());
+        let carried = tokio::select! {
+            biased;
+            () = attempt.cut.notified() => Err(attempt.timed_out().into()),
+            ended = timeout_at(exchange.deadline, self.carry(request)) => {
+                ended.unwrap_or_else(|_| Err(attempt.timed_out().into()))
+            }
+        };
+        if !is_to_be_replayed(&carried) {
+            attempt.permit.end(verdict(&carried, &exchange, &attempt));
+        }
+        carried
+    }
+}
+
+/// Its idle connection was dead: the same attempt goes on over another one.
+pub fn is_to_be_replayed<T, D: Dial>(ended: &Result<T, Failed<D>>) -> bool {
+    matches!(ended, Err(failed) if failed.fault.code == Code::StaleConnection)
+}
+
+/// What an attempt says about its endpoint: the column "counts for the breaker" of `resilience.md`
+/// §4. An answer that the call does not like is still a sign of health.
+pub fn verdict<T, D: Dial>(
+    ended: &Result<T, Failed<D>>,
+    exchange: &Exchange,
+    attempt: &Attempt,
+) -> Verdict {
+    let Err(failed) = ended else {
+        return Verdict::Good;
+    };
+    match failed.fault.code {
+        Code::TryTimeout if is_cut_by_route(exchange, attempt) => Verdict::Nothing,
+        Code::ConnectRefused
+        | Code::ConnectUnreachable
+        | Code::ConnectTimeout
+        | Code::TlsFailure
+        | Code::Reset
+        | Code::TryTimeout
+        | Code::Timeout
+        | Code::Truncated
+        | Code::ProtocolError
+        | Code::Service5xx
+        | Code::ServiceUnavailable => Verdict::Bad,
+        Code::BadPayload | Code::JsonLimit | Code::ServiceLimited => Verdict::RatioOnly,
+        Code::Service4xx | Code::UnexpectedStatus => Verdict::Good,
+        _ => Verdict::Nothing,
+    }
+}
+
+/// The client's deadline or the route's end came before the attempt's own clock: an impatient client
+/// is no reason to open a breaker.
+fn is_cut_by_route(exchange: &Exchange, attempt: &Attempt) -> bool {
+    let own_end = attempt.permit.since() + exchange.call().attempt_timeout;
+    exchange.ends_with_route && Instant::now() < own_end
+}
