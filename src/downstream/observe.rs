@@ -2,10 +2,12 @@
 //! [`Observe`] with handles it has resolved beforehand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::plan::ServiceId;
+use crate::policy::breaker::State;
 
-/// Hears of attempts as they are made.
+/// Hears of attempts as they are made, and of what stands around them.
 pub trait Observe: Send + Sync + 'static {
     /// A request is about to be sent. `reason` says why: the code of the attempt that failed before,
     /// nothing for a first one.
@@ -13,6 +15,18 @@ pub trait Observe: Send + Sync + 'static {
 
     /// So many more (or fewer) attempts are under way.
     fn in_flight(&self, service: ServiceId, change: i64);
+
+    /// An endpoint's breaker has entered this state.
+    fn breaker(&self, service: ServiceId, endpoint: usize, to: State);
+
+    /// A retry or a hedge was not made for want of a token.
+    fn budget_denied(&self, service: ServiceId, kind: Kind);
+
+    /// A first attempt waited so long for its place.
+    fn waited(&self, service: ServiceId, time: Duration);
+
+    /// What the budget holds, told from time to time.
+    fn budget_tokens(&self, service: ServiceId, tokens: f64);
 }
 
 /// The `kind` label of `anabranch_attempts_total`.
@@ -20,7 +34,10 @@ pub trait Observe: Send + Sync + 'static {
 pub enum Kind {
     First,
     Retry,
+    Hedge,
     Transparent,
+    Probe,
+    Alternate,
 }
 
 impl Kind {
@@ -28,7 +45,10 @@ impl Kind {
         match self {
             Kind::First => "first",
             Kind::Retry => "retry",
+            Kind::Hedge => "hedge",
             Kind::Transparent => "transparent",
+            Kind::Probe => "probe",
+            Kind::Alternate => "alternate",
         }
     }
 }
@@ -39,6 +59,10 @@ pub struct Silent;
 impl Observe for Silent {
     fn attempt(&self, _: ServiceId, _: Kind, _: &'static str) {}
     fn in_flight(&self, _: ServiceId, _: i64) {}
+    fn breaker(&self, _: ServiceId, _: usize, _: State) {}
+    fn budget_denied(&self, _: ServiceId, _: Kind) {}
+    fn waited(&self, _: ServiceId, _: Duration) {}
+    fn budget_tokens(&self, _: ServiceId, _: f64) {}
 }
 
 /// An attempt under way, until it is dropped.

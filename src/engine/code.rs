@@ -24,6 +24,10 @@ pub enum Code {
     ServiceLimited,
     Service4xx,
     DeadlineExhausted,
+    BreakerOpen,
+    BulkheadFull,
+    QueueTimeout,
+    MemoryShed,
     DependencyFailed,
     MissingValue,
     BadValue,
@@ -79,6 +83,9 @@ impl Code {
                 | Code::DnsTimeout
                 | Code::RefusedStream
                 | Code::DeadlineExhausted
+                | Code::BreakerOpen
+                | Code::BulkheadFull
+                | Code::QueueTimeout
         )
     }
 
@@ -191,6 +198,30 @@ impl Code {
                 504,
                 "http_response_timeout",
                 "Not enough time was left",
+            ),
+            Code::BreakerOpen => (
+                "breaker_open",
+                503,
+                "destination_unavailable",
+                "A service is failing and is given a rest",
+            ),
+            Code::BulkheadFull => (
+                "bulkhead_full",
+                503,
+                "connection_limit_reached",
+                "Too many requests to a service are under way",
+            ),
+            Code::QueueTimeout => (
+                "queue_timeout",
+                503,
+                "connection_limit_reached",
+                "Too many requests to a service are waiting",
+            ),
+            Code::MemoryShed => (
+                "memory_shed",
+                503,
+                "proxy_internal_response",
+                "Too little memory is left",
             ),
             Code::DependencyFailed => (
                 "dependency_failed",

@@ -47,6 +47,7 @@ pub struct CallRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Live,
+    Stale,
     Fallback,
     Failed,
     Skipped,
@@ -57,6 +58,7 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Live => "live",
+            Outcome::Stale => "stale",
             Outcome::Fallback => "fallback",
             Outcome::Failed => "failed",
             Outcome::Skipped => "skipped",

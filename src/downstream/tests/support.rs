@@ -210,6 +210,11 @@ impl Observe for Heard {
     fn in_flight(&self, _: ServiceId, change: i64) {
         *self.in_flight.lock().unwrap() += change;
     }
+
+    fn breaker(&self, _: ServiceId, _: usize, _: breaker::State) {}
+    fn budget_denied(&self, _: ServiceId, _: Kind) {}
+    fn waited(&self, _: ServiceId, _: Duration) {}
+    fn budget_tokens(&self, _: ServiceId, _: f64) {}
 }
 
 /// A client of one service, and what it told.
