@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::plan::ServiceId;
 use crate::policy::breaker::State;
 
-/// Hears of attempts as they are made.
+/// Hears of attempts as they are made, and of what stands around them.
 pub trait Observe: Send + Sync + 'static {
     /// A request is about to be sent. `reason` says why: the code of the attempt that failed before,
     /// nothing for a first one.

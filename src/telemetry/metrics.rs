@@ -5,7 +5,7 @@
 //! formatted for it, and a thousand routes that nobody asks for are no lines of `/metrics`. Labels
 //! come from the configuration and from closed sets, never from a request.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{
@@ -17,7 +17,9 @@ use crate::downstream::observe::{Kind, Observe};
 use crate::engine::code::Code;
 use crate::engine::fetch::STITCH_RESERVE;
 use crate::engine::record::{CallRecord, Outcome, Record};
-use crate::plan::{CallId, Route, ServiceId, Table};
+use crate::plan::{CallId, Route, ServiceId, Table, settings};
+use crate::policy::breaker::State;
+use crate::policy::shed::{Cause, Priority};
 use crate::telemetry::Finished;
 
 /// The label where there is nothing to name: no route, no reason.
@@ -65,6 +67,20 @@ pub struct Metrics {
     last_reload_successful: Gauge,
     last_reload_success: Gauge,
     lost_lines: Counter,
+    /// By priority, then by cause.
+    shed: [[Counter; Cause::ALL.len()]; Priority::ALL.len()],
+    connections_refused: Counter,
+    memory_reserved: Gauge,
+    scheduler_lag: Gauge,
+    /// The series of the breakers of all generations so far.
+    breakers: Mutex<Vec<Breaker>>,
+}
+
+/// Where the state of one endpoint's breaker is shown.
+struct Breaker {
+    service: String,
+    endpoint: usize,
+    state: Gauge,
 }
 
 impl Metrics {
@@ -92,6 +108,12 @@ impl Metrics {
             last_reload_successful: registry.gauge(LAST_RELOAD_SUCCESSFUL, Vec::new()),
             last_reload_success: registry.gauge(LAST_RELOAD_SUCCESS, Vec::new()),
             lost_lines: registry.counter(LOST_LINES, Vec::new()),
+            shed: Priority::ALL
+                .map(|priority| Cause::ALL.map(|cause| shed_counter(&registry, priority, cause))),
+            connections_refused: registry.counter(CONNECTIONS_REFUSED, Vec::new()),
+            memory_reserved: registry.gauge(MEMORY_RESERVED, Vec::new()),
+            scheduler_lag: registry.gauge(SCHEDULER_LAG, Vec::new()),
+            breakers: Mutex::default(),
             registry,
             handle,
         }
@@ -112,6 +134,7 @@ impl Metrics {
     }
 
     pub fn meters(&self, table: &Table) -> Meters {
+        self.adopt_breakers(table);
         Meters {
             unmatched: RouteMeters::new(&self.registry, NONE.into(), Vec::new()),
             routes: table
@@ -122,9 +145,52 @@ impl Metrics {
             services: table
                 .services
                 .iter()
-                .map(|service| ServiceMeters::new(&self.registry, shared(&service.name)))
+                .map(|service| ServiceMeters::new(&self.registry, service))
                 .collect(),
         }
+    }
+
+    /// Gives each new breaker a series, at 0, and lets no series tell of one that is gone. What is
+    /// there already stays as it is: so does the breaker.
+    fn adopt_breakers(&self, table: &Table) {
+        let mut known = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|breaker| {
+            let mut services = table.services.iter();
+            let service = services.find(|service| breaker.service == service.name);
+            let is_there = service.is_some_and(|service| breaker.endpoint < breakers_of(service));
+            if !is_there {
+                breaker.state.set(state_figure(State::Closed));
+            }
+            is_there
+        });
+        for service in &table.services {
+            let before = known
+                .iter()
+                .filter(|breaker| breaker.service == service.name)
+                .count();
+            let name = shared(&service.name);
+            known.extend((before..breakers_of(service)).map(|endpoint| Breaker {
+                state: breaker_gauge(&self.registry, &name, endpoint),
+                service: service.name.clone(),
+                endpoint,
+            }));
+        }
+    }
+
+    /// Counts a request that was turned away.
+    pub fn shed(&self, priority: Priority, cause: Cause) {
+        self.shed[priority as usize][cause as usize].increment(1);
+    }
+
+    /// Counts a connection that was closed as soon as it was taken.
+    pub fn connection_refused(&self) {
+        self.connections_refused.increment(1);
+    }
+
+    /// Sets what changes all the time: for whoever is about to render.
+    pub fn pressed(&self, memory_reserved: usize, scheduler_lag: Duration) {
+        self.memory_reserved.set(memory_reserved as f64);
+        self.scheduler_lag.set(scheduler_lag.as_secs_f64());
     }
 
     pub fn finished(&self, meters: &Meters, finished: &Finished) {
@@ -214,6 +280,41 @@ fn route_meters(registry: &Registry, table: &Table, route: &Route) -> RouteMeter
     RouteMeters::new(registry, name, calls)
 }
 
+fn shed_counter(registry: &Registry, priority: Priority, cause: Cause) -> Counter {
+    let labels = vec![
+        Label::new("priority", priority.name()),
+        Label::new("cause", cause.name()),
+    ];
+    registry.counter(SHED, labels)
+}
+
+fn breakers_of(service: &settings::Service) -> usize {
+    match service.breaker {
+        Some(_) => service.endpoints.len(),
+        None => 0,
+    }
+}
+
+fn breaker_labels(service: &SharedString, endpoint: usize) -> Vec<Label> {
+    vec![
+        Label::new("service", service.clone()),
+        Label::new("endpoint", endpoint.to_string()),
+    ]
+}
+
+fn breaker_gauge(registry: &Registry, service: &SharedString, endpoint: usize) -> Gauge {
+    registry.gauge(BREAKER_STATE, breaker_labels(service, endpoint))
+}
+
+/// What `anabranch_breaker_state` shows.
+fn state_figure(state: State) -> f64 {
+    match state {
+        State::Closed => 0.0,
+        State::HalfOpen => 1.0,
+        State::Open => 2.0,
+    }
+}
+
 /// A label's value that is copied for free.
 fn shared(text: &str) -> SharedString {
     SharedString::from(Arc::<str>::from(text))
@@ -235,14 +336,30 @@ impl Observe for Meters {
         self.services[service.0].in_flight.increment(change as f64);
     }
 
-    fn breaker(&self, _: ServiceId, _: usize, _: crate::policy::breaker::State) {}
-    fn breaker_state(&self, _: ServiceId, _: usize, _: crate::policy::breaker::State) {}
-    fn budget_denied(&self, _: ServiceId, _: Kind) {}
-    fn waited(&self, _: ServiceId, _: Duration) {}
-    fn budget_tokens(&self, _: ServiceId, _: f64) {}
+    fn breaker(&self, service: ServiceId, endpoint: usize, to: State) {
+        self.breaker_state(service, endpoint, to);
+        self.services[service.0].transition(endpoint, to);
+    }
+
+    fn breaker_state(&self, service: ServiceId, endpoint: usize, state: State) {
+        if let Some(gauge) = self.services[service.0].breakers.get(endpoint) {
+            gauge.set(state_figure(state));
+        }
+    }
+
+    fn budget_denied(&self, service: ServiceId, kind: Kind) {
+        self.services[service.0].denied(kind);
+    }
+
+    fn waited(&self, service: ServiceId, time: Duration) {
+        self.services[service.0].waited(time);
+    }
+
+    fn budget_tokens(&self, service: ServiceId, tokens: f64) {
+        self.services[service.0].has_tokens(tokens);
+    }
 }
 
-// MERGE: from door
 impl Meters {
     /// Counts a call that is in no record of a run, because it was made after the answer.
     pub fn detached(&self, route: usize, record: &CallRecord) {
@@ -339,6 +456,8 @@ impl CallMeters {
         match (record.outcome, record.items) {
             (Outcome::Skipped | Outcome::Cancelled, _) => self.count(record.outcome, None, 1),
             (Outcome::Live, None) => self.count(Outcome::Live, None, 1),
+            // Nothing had failed: it was allowed to be stale.
+            (Outcome::Stale, None) if entries == 0 => self.count(Outcome::Stale, None, 1),
             (Outcome::Live | Outcome::Stale | Outcome::Fallback, Some((items, _))) => {
                 self.count_live(items.saturating_sub(entries));
             }
@@ -346,7 +465,7 @@ impl CallMeters {
             (Outcome::Failed, Some((items, failed))) if is_whole && failed < items => {
                 self.count_live(items.saturating_sub(entries));
             }
-            (Outcome::Fallback | Outcome::Stale | Outcome::Failed, _) => {}
+            (Outcome::Stale | Outcome::Fallback | Outcome::Failed, _) => {}
         }
     }
 
@@ -388,17 +507,65 @@ struct ServiceMeters {
     service: SharedString,
     attempts: Family<(Kind, &'static str)>,
     in_flight: Gauge,
+    /// By endpoint; none without a breaker.
+    breakers: Vec<Gauge>,
+    transitions: Family<(usize, State)>,
+    budget_denied: Family<Kind>,
+    budget_tokens: OnceLock<Gauge>,
+    queue_wait: OnceLock<Histogram>,
 }
 
 impl ServiceMeters {
-    fn new(registry: &Registry, service: SharedString) -> ServiceMeters {
-        let labels = vec![Label::new("service", service.clone())];
+    fn new(registry: &Registry, service: &settings::Service) -> ServiceMeters {
+        let name = shared(&service.name);
+        let breakers = breakers_of(service);
         ServiceMeters {
             attempts: Family::new(ATTEMPTS_AT_HAND),
-            in_flight: registry.gauge(IN_FLIGHT, labels),
+            in_flight: registry.gauge(IN_FLIGHT, vec![Label::new("service", name.clone())]),
+            breakers: (0..breakers)
+                .map(|endpoint| breaker_gauge(registry, &name, endpoint))
+                .collect(),
+            transitions: Family::new(3 * breakers),
+            budget_denied: Family::new(2),
+            budget_tokens: OnceLock::new(),
+            queue_wait: OnceLock::new(),
             registry: registry.clone(),
-            service,
+            service: name,
         }
+    }
+
+    fn labels(&self) -> Vec<Label> {
+        vec![Label::new("service", self.service.clone())]
+    }
+
+    fn transition(&self, endpoint: usize, to: State) {
+        self.transitions.increment((endpoint, to), 1, || {
+            let mut labels = breaker_labels(&self.service, endpoint);
+            labels.push(Label::new("to", to.name()));
+            self.registry.counter(BREAKER_TRANSITIONS, labels)
+        });
+    }
+
+    fn denied(&self, kind: Kind) {
+        self.budget_denied.increment(kind, 1, || {
+            let mut labels = self.labels();
+            labels.push(Label::new("kind", kind.name()));
+            self.registry.counter(BUDGET_DENIED, labels)
+        });
+    }
+
+    fn waited(&self, time: Duration) {
+        let queue_wait = self
+            .queue_wait
+            .get_or_init(|| self.registry.histogram(QUEUE_WAIT, self.labels()));
+        queue_wait.record(time.as_secs_f64());
+    }
+
+    fn has_tokens(&self, tokens: f64) {
+        let budget_tokens = self
+            .budget_tokens
+            .get_or_init(|| self.registry.gauge(BUDGET_TOKENS, self.labels()));
+        budget_tokens.set(tokens);
     }
 
     fn attempt(&self, kind: Kind, reason: &'static str) {
@@ -481,6 +648,15 @@ const CALLS: &str = "anabranch_calls_total";
 const CALL_DURATION: &str = "anabranch_call_duration_seconds";
 const ATTEMPTS: &str = "anabranch_attempts_total";
 const IN_FLIGHT: &str = "anabranch_in_flight";
+const BREAKER_STATE: &str = "anabranch_breaker_state";
+const BREAKER_TRANSITIONS: &str = "anabranch_breaker_transitions_total";
+const BUDGET_TOKENS: &str = "anabranch_budget_tokens";
+const BUDGET_DENIED: &str = "anabranch_budget_denied_total";
+const QUEUE_WAIT: &str = "anabranch_queue_wait_seconds";
+const SHED: &str = "anabranch_shed_total";
+const CONNECTIONS_REFUSED: &str = "anabranch_connections_refused_total";
+const SCHEDULER_LAG: &str = "anabranch_scheduler_lag_seconds";
+const MEMORY_RESERVED: &str = "anabranch_memory_reserved_bytes";
 const CANCELLED: &str = "anabranch_cancelled_total";
 const GENERATION: &str = "anabranch_config_generation";
 const RELOADS: &str = "anabranch_config_reloads_total";
@@ -488,7 +664,7 @@ const LAST_RELOAD_SUCCESSFUL: &str = "anabranch_config_last_reload_successful";
 const LAST_RELOAD_SUCCESS: &str = "anabranch_config_last_reload_success_timestamp_seconds";
 const LOST_LINES: &str = "anabranch_log_lines_lost_total";
 
-const HELP_COUNTERS: [(&str, &str); 7] = [
+const HELP_COUNTERS: [(&str, &str); 11] = [
     (REQUESTS, "Requests answered, by route and status."),
     (DEGRADED, "Answers that are partial or stood in for."),
     (CALLS, "Calls settled, by outcome and reason."),
@@ -502,9 +678,32 @@ const HELP_COUNTERS: [(&str, &str); 7] = [
     ),
     (RELOADS, "Examinations of the configuration, by result."),
     (LOST_LINES, "Log lines that could not be written in time."),
+    (
+        BREAKER_TRANSITIONS,
+        "Breakers that entered a state, by endpoint.",
+    ),
+    (
+        BUDGET_DENIED,
+        "Retries and hedges not made for want of a token.",
+    ),
+    (SHED, "Requests turned away under load."),
+    (
+        CONNECTIONS_REFUSED,
+        "Connections closed at once: too many of one client address.",
+    ),
 ];
-const HELP_GAUGES: [(&str, &str); 4] = [
+const HELP_GAUGES: [(&str, &str); 8] = [
     (IN_FLIGHT, "Attempts under way, by service."),
+    (
+        BREAKER_STATE,
+        "An endpoint's breaker: 0 closed, 1 half-open, 2 open.",
+    ),
+    (
+        BUDGET_TOKENS,
+        "Retries and hedges that may be made at this moment.",
+    ),
+    (SCHEDULER_LAG, "How late tasks get to run."),
+    (MEMORY_RESERVED, "What bodies take at this moment."),
     (GENERATION, "The generation in force."),
     (
         LAST_RELOAD_SUCCESSFUL,
@@ -515,9 +714,10 @@ const HELP_GAUGES: [(&str, &str); 4] = [
         "When the generation in force was taken.",
     ),
 ];
-const HELP_HISTOGRAMS: [(&str, &str); 2] = [
+const HELP_HISTOGRAMS: [(&str, &str); 3] = [
     (REQUEST_DURATION, "From a request's head to its answer."),
     (CALL_DURATION, "From a call's start to its settling."),
+    (QUEUE_WAIT, "How long first attempts wait for their place."),
 ];
 
 fn unix_seconds(moment: SystemTime) -> f64 {

@@ -13,8 +13,11 @@ use serde_json::Value;
 use super::log::{Form, Level, Log};
 use super::metrics::{Meters, ReloadResult};
 use super::{Finished, Telemetry};
+use crate::downstream::observe::{Kind, Observe};
 use crate::engine::code::Code;
-use crate::plan::{Table, settings};
+use crate::plan::{ServiceId, Table, settings};
+use crate::policy::breaker::{self, State};
+use crate::policy::shed::{Cause, Priority};
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -52,10 +55,14 @@ fn finished(status: u16, path: &str) -> Finished {
 }
 
 fn meters(telemetry: &Telemetry) -> Meters {
+    meters_of(telemetry, Vec::new())
+}
+
+fn meters_of(telemetry: &Telemetry, services: Vec<settings::Service>) -> Meters {
     telemetry.meters(&Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
-        services: Vec::new(),
+        services,
         routes: Vec::new(),
         matcher: Default::default(),
         files: Vec::new(),
@@ -231,4 +238,104 @@ fn the_last_reload_shows() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+}
+
+fn service(name: &str, endpoints: usize) -> settings::Service {
+    let endpoint = settings::Endpoint {
+        https: false,
+        host: "127.0.0.1".into(),
+        port: 1,
+        prefix: String::new(),
+        authority: "127.0.0.1:1".into(),
+    };
+    settings::Service {
+        name: name.into(),
+        endpoints: vec![endpoint; endpoints],
+        http: settings::HttpVersion::Auto,
+        connect_timeout: Duration::from_secs(1),
+        pool: settings::Pool::default(),
+        breaker: Some(breaker::Settings::default()),
+        bulkhead: None,
+        budget: Default::default(),
+        tls: Default::default(),
+    }
+}
+
+fn holds(telemetry: &Telemetry, lines: &[&str]) {
+    telemetry.metrics().upkeep();
+    let text = telemetry.render();
+    for line in lines {
+        let found = text.lines().any(|found| found == *line);
+        assert!(found, "{line} in\n{text}");
+    }
+}
+
+#[test]
+fn what_stands_around_a_call_shows() {
+    let telemetry = Telemetry::new(Log::silent());
+    let unguarded = settings::Service {
+        breaker: None,
+        ..service("plain", 1)
+    };
+    let meters = meters_of(&telemetry, vec![service("shop", 2), unguarded]);
+    let shop = ServiceId(0);
+    meters.breaker(shop, 1, State::Open);
+    meters.breaker(ServiceId(1), 0, State::Open);
+    meters.budget_denied(shop, Kind::Hedge);
+    meters.budget_tokens(shop, 7.5);
+    meters.waited(shop, Duration::from_millis(20));
+    holds(
+        &telemetry,
+        &[
+            "anabranch_breaker_state{service=\"shop\",endpoint=\"0\"} 0",
+            "anabranch_breaker_state{service=\"shop\",endpoint=\"1\"} 2",
+            "anabranch_breaker_transitions_total{service=\"shop\",endpoint=\"1\",to=\"open\"} 1",
+            "anabranch_budget_denied_total{service=\"shop\",kind=\"hedge\"} 1",
+            "anabranch_budget_tokens{service=\"shop\"} 7.5",
+            "anabranch_queue_wait_seconds_bucket{service=\"shop\",le=\"0.025\"} 1",
+        ],
+    );
+    let text = telemetry.render();
+    assert!(!text.contains("breaker_state{service=\"plain\""), "{text}");
+}
+
+#[test]
+fn a_reload_changes_no_breaker_and_hides_those_that_are_gone() {
+    let telemetry = Telemetry::new(Log::silent());
+    let services = vec![service("shop", 2), service("till", 1)];
+    let before = meters_of(&telemetry, services);
+    for (place, endpoint) in [(0, 0), (0, 1), (1, 0)] {
+        before.breaker(ServiceId(place), endpoint, State::Open);
+    }
+    let after = meters_of(&telemetry, vec![service("shop", 1)]);
+    let shop = [
+        "anabranch_breaker_state{service=\"shop\",endpoint=\"0\"} 2",
+        "anabranch_breaker_state{service=\"shop\",endpoint=\"1\"} 0",
+        "anabranch_breaker_state{service=\"till\",endpoint=\"0\"} 0",
+    ];
+    holds(&telemetry, &shop);
+    after.breaker_state(ServiceId(0), 0, State::HalfOpen);
+    let line = "anabranch_breaker_state{service=\"shop\",endpoint=\"0\"} 1";
+    let counted =
+        "anabranch_breaker_transitions_total{service=\"shop\",endpoint=\"0\",to=\"open\"} 1";
+    holds(&telemetry, &[line, counted]);
+}
+
+#[test]
+fn what_is_turned_away_is_counted_from_nothing_on() {
+    let telemetry = Telemetry::new(Log::silent());
+    let metrics = telemetry.metrics();
+    metrics.shed(Priority::Bulk, Cause::InFlight);
+    metrics.connection_refused();
+    metrics.pressed(1024, Duration::from_millis(5));
+    holds(
+        &telemetry,
+        &[
+            "anabranch_shed_total{priority=\"bulk\",cause=\"in_flight\"} 1",
+            "anabranch_shed_total{priority=\"critical\",cause=\"memory\"} 0",
+            "anabranch_connections_refused_total 1",
+            "anabranch_memory_reserved_bytes 1024",
+            "anabranch_scheduler_lag_seconds 0.005",
+        ],
+    );
 }
