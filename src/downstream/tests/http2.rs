@@ -10,7 +10,7 @@ use h2::Reason;
 use h2::server::{Connection, SendResponse};
 use http::{Request, Response};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::support::*;
 use crate::downstream::dial::Tcp;
@@ -347,4 +347,66 @@ async fn an_idle_connection_is_closed() {
     let fixture = Fixture::new(service, Tcp::new());
     assert_eq!(fixture.outcome(get(), 1000).await, "200 1 x1");
     is_closed.await.unwrap();
+}
+
+/// How the streams of one connection ended, as its service sees it.
+#[derive(Default)]
+struct Ends {
+    reset: AtomicUsize,
+    answered: AtomicUsize,
+}
+
+/// Answers the stream of a call once `go` says so, or sees it reset before that.
+async fn ends_of_streams(ends: Arc<Ends>, go: watch::Receiver<bool>) -> u16 {
+    serve(script(move |number, peer| {
+        let (ends, go) = (ends.clone(), go.clone());
+        async move {
+            let mut server = accept(peer).await;
+            while let Some((_, mut response)) = next(&mut server).await {
+                let (ends, mut go) = (ends.clone(), go.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        biased;
+                        _ = std::future::poll_fn(|context| response.poll_reset(context)) => {
+                            ends.reset.fetch_add(1, Ordering::SeqCst);
+                        }
+                        _ = go.wait_for(|go| *go) => {
+                            respond(&mut response, &format!("[{number}]"));
+                            ends.answered.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+        }
+    }))
+    .await
+}
+
+/// Notes §1.10: a hundred at once, five a second after that.
+#[tokio::test]
+async fn what_is_cancelled_resets_its_stream_only_as_often_as_peers_bear() {
+    let ends = Arc::new(Ends::default());
+    let (go, gone) = watch::channel(false);
+    let fixture = fixture(ends_of_streams(ends.clone(), gone).await);
+    let running: Vec<_> = (0..160)
+        .map(|_| {
+            let client = fixture.client.clone();
+            tokio::spawn(async move { client.fetch(exchange(once(get()), 60_000)).await })
+        })
+        .collect();
+    while fixture.heard.in_flight() < 160 || fixture.heard.attempts().len() < 160 {
+        tokio::task::yield_now().await;
+    }
+    let started = std::time::Instant::now();
+    for call in running {
+        call.abort();
+        let _ = call.await;
+    }
+    go.send(true).unwrap();
+    fixture.process.tasks.finished().await;
+    let reset = ends.reset.load(Ordering::SeqCst);
+    let allowed = 100 + 5 * (started.elapsed().as_secs() as usize + 1);
+    assert!(reset <= allowed, "{reset} of {allowed}");
+    assert_eq!(fixture.outcome(get(), 5000).await, "200 [0] x1");
+    assert_eq!(fixture.heard.in_flight(), 0);
 }

@@ -2,6 +2,7 @@
 //! hold at this level, and a row for each line of its failure table.
 
 mod arrivals;
+mod guards;
 mod http2;
 mod passing;
 mod retries;
