@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use crate::config::document::{self, FallbackSource, Payload, RetryOn, Shared, Spanned};
+use crate::config::document::{self, Payload, Shared, Spanned};
 use crate::config::node::{Entry, Node};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::plan::compile::names::{Names, Reader, list};
+use crate::plan::compile::retry::LEAST_ATTEMPT;
 use crate::plan::compile::services::{Reported, Services};
-use crate::plan::compile::templates;
-use crate::plan::timeline::{backoffs, call_time};
+use crate::plan::compile::{chain, retry, templates};
+use crate::plan::timeline::call_time;
 use crate::plan::{
-    Body, Call, CallId, Decode, Fallback, FallbackKind, ForEach, ForwardQuery, Part, Retry, Role,
-    ServiceId, Source,
+    Body, Call, CallId, Decode, ForEach, ForwardQuery, Part, Role, ServiceId, Source,
 };
 use crate::template::{Place, Text, url};
 
@@ -27,8 +27,6 @@ pub struct Surroundings<'s, 'd> {
     pub owner: Option<&'d document::Call>,
 }
 
-/// Less than this gives no attempt a chance.
-const LEAST_ATTEMPT: Duration = Duration::from_millis(10);
 const BUILT_IN_BODY: u64 = 1024 * 1024;
 
 /// Compiles one call; `None` where it lacks what everything else needs. Its needs come later, from
@@ -84,7 +82,7 @@ pub fn compile(
         // What is wrong with it is said of its owner.
         names.diagnostics.truncate(before);
     }
-    let chain = compile_chain(id, fallback.as_ref(), names);
+    let chain = chain::compile(id, fallback.as_ref(), names);
     let (service, path) = match target {
         Some(target) => {
             names.reading(Reader::Call(id), target.path.span);
@@ -151,14 +149,14 @@ pub fn compile(
     let inherited = shared
         .and_then(|shared| shared.retry.as_ref())
         .or(surroundings.defaults.retry.as_ref());
-    let mut retry_value = compile_retry(retry.as_ref(), inherited, repeatable && !streams, names);
+    let mut retry_value = retry::compile(retry.as_ref(), inherited, repeatable && !streams, names);
     let time = timeout_value.unwrap_or(call_time(surroundings.timeout));
-    let attempt_timeout_value = attempt_clock(&mut retry_value, time, attempt);
+    let attempt_timeout_value = retry::attempt_clock(&mut retry_value, time, attempt);
     if let Some(span) = own_attempt
         .map(|attempt| attempt.span)
         .or(retry.as_ref().map(|retry| retry.span))
     {
-        warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
+        retry::warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
     }
     let most = match role {
         Role::Detached => time,
@@ -167,7 +165,7 @@ pub fn compile(
     check_time(name, timeout.as_ref(), most, names);
     // PUT and DELETE may be repeated, but a fallback call is another request altogether.
     let is_write = write || matches!(method, Method::PUT | Method::DELETE);
-    check_chain(call, service, is_write && !has_key, names, surroundings);
+    chain::check(call, service, is_write && !has_key, names, surroundings);
     let for_each = looped.map(|(variable, source)| {
         let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
         ForEach {
@@ -611,184 +609,6 @@ fn compile_payload(id: CallId, payload: Option<&Spanned<Payload>>, names: &mut N
         }
         Payload::Forward => Body::Forward,
     }
-}
-
-/// What a chain names; faults of it are found by [`check_chain`].
-fn compile_chain(
-    id: CallId,
-    chain: Option<&Spanned<Vec<document::Fallback>>>,
-    names: &mut Names,
-) -> Vec<Fallback> {
-    let mut compiled = Vec::new();
-    for entry in chain.iter().flat_map(|chain| &chain.value) {
-        let kind = match &entry.source {
-            FallbackSource::Value(node) => {
-                names.reading(Reader::Call(id), node.span);
-                Some(FallbackKind::Value(templates::json(&node.value, names)))
-            }
-            FallbackSource::Call(name) => match names.call_named(&name.value) {
-                Some(called) => Some(FallbackKind::Call(called)),
-                None => {
-                    let known: Vec<&str> = names.call_names().collect();
-                    let help = match nearest(&name.value, known.iter().copied()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("the calls of this route are {}", list(known.into_iter())),
-                    };
-                    let message = format!("unknown call `{}`", name.shown());
-                    names
-                        .diagnostics
-                        .push(Diagnostic::error("R0201", name.span, message).help(help));
-                    None
-                }
-            },
-        };
-        if let Some(kind) = kind {
-            compiled.push(Fallback {
-                only_not_sent: entry.only_not_sent.is_some(),
-                kind,
-            });
-        }
-    }
-    compiled
-}
-
-/// What `resilience.md` §3 forbids of a fallback call.
-fn check_chain(
-    call: &document::Call,
-    service: Option<ServiceId>,
-    is_unkeyed_write: bool,
-    names: &mut Names,
-    surroundings: &Surroundings<'_, '_>,
-) {
-    for entry in call.fallback.iter().flat_map(|chain| &chain.value) {
-        let FallbackSource::Call(called) = &entry.source else {
-            continue;
-        };
-        if is_unkeyed_write && entry.only_not_sent.is_none() {
-            let message = format!(
-                "`{}` may have written before `{}` is asked",
-                call.name.value, called.value
-            );
-            let found = Diagnostic::error("R0502", called.span, message);
-            let help = "write `only: not_sent` beside it, or give the call an `idempotency_key`";
-            names.diagnostics.push(found.help(help));
-        }
-        let theirs = surroundings.services.of_call(&called.value);
-        if theirs.is_some() && theirs == service {
-            let message = format!("`{}` asks the service that has just failed", called.value);
-            let found = Diagnostic::error("R0503", called.span, message);
-            names
-                .diagnostics
-                .push(found.help("let the fallback ask another service, or give a `value`"));
-        }
-    }
-}
-
-fn compile_retry(
-    own: Option<&Spanned<document::Retry>>,
-    inherited: Option<&Spanned<document::Retry>>,
-    repeatable: bool,
-    names: &mut Names,
-) -> Retry {
-    let built_in = Retry {
-        attempts: if repeatable { 2 } else { 1 },
-        connect: true,
-        reset: true,
-        timeout: true,
-        // 429 only where its `retry-after` fits, which `policy::retry` sees to.
-        statuses: vec![429, 502, 503, 504],
-        backoff: (Duration::from_millis(25), Duration::from_millis(250)),
-    };
-    let Some(written) = own.or(inherited) else {
-        return built_in;
-    };
-    let options = match &written.value {
-        document::Retry::Off => {
-            return Retry {
-                attempts: 1,
-                ..built_in
-            };
-        }
-        document::Retry::On(options) => options,
-    };
-    let document::RetryOptions {
-        attempts,
-        only,
-        backoff,
-    } = options;
-    let mut retry = Retry {
-        attempts: attempts
-            .as_ref()
-            .map_or(built_in.attempts, |attempts| attempts.value),
-        ..built_in
-    };
-    if let Some(backoff) = backoff {
-        retry.backoff = (backoff.value.from, backoff.value.to);
-    }
-    if let Some(only) = only {
-        let has = |word| only.value.iter().any(|entry| entry.value == word);
-        retry.connect = has(RetryOn::Connect);
-        retry.reset = has(RetryOn::Reset);
-        retry.timeout = has(RetryOn::Timeout);
-        retry.statuses = only
-            .value
-            .iter()
-            .filter_map(|entry| match entry.value {
-                RetryOn::Status(status) => Some(status),
-                _ => None,
-            })
-            .collect();
-    }
-    let is_connect_only = !retry.reset && !retry.timeout && retry.statuses.is_empty();
-    if repeatable || retry.attempts <= 1 || is_connect_only {
-        return retry;
-    }
-    if own.is_some() {
-        let found = Diagnostic::error("R0501", written.span, "a write that would be sent twice");
-        let help = "write `only: [connect]`, which is sure never to have arrived, or give the call an \
-                    `idempotency_key`, or `safe: true` if it only asks";
-        names.diagnostics.push(found.help(help));
-    }
-    // What `service` or `defaults` say is no word about this write.
-    Retry {
-        attempts: 1,
-        ..retry
-    }
-}
-
-/// (timeout − the upper ends of the backoffs) ÷ attempts; less than 10 ms leaves one attempt.
-fn attempt_clock(retry: &mut Retry, time: Duration, written: Option<Duration>) -> Duration {
-    if let Some(written) = written {
-        return written.min(time);
-    }
-    let each = time.saturating_sub(backoffs(retry)) / retry.attempts.max(1);
-    if each < LEAST_ATTEMPT {
-        retry.attempts = 1;
-        return time;
-    }
-    each
-}
-
-fn warn_late_attempts(
-    retry: &Retry,
-    time: Duration,
-    attempt: Duration,
-    span: Span,
-    names: &mut Names,
-) {
-    if retry.attempts < 2 || attempt.saturating_mul(retry.attempts - 1) < time {
-        return;
-    }
-    let message = format!(
-        "the last of {} attempts can never start: the others take {} ms, the call has {} ms",
-        retry.attempts,
-        (attempt * (retry.attempts - 1)).as_millis(),
-        time.as_millis()
-    );
-    let help = "lower `attempt_timeout` or `attempts`, or raise `timeout`";
-    names
-        .diagnostics
-        .push(Diagnostic::warning("R0302", span, message).help(help));
 }
 
 fn check_time(

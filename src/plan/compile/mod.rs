@@ -2,13 +2,15 @@
 //!
 //! Compiling is checking: there is no separate validator. It goes on after a fault, so that all of a
 //! configuration's faults are found in one run; a table comes out only when none of them is an error.
-//! `route.rs` and `call.rs` take the documents apart, `names.rs` resolves what their templates read,
-//! `graph.rs` orders the calls.
+//! `route.rs` and `call.rs` (with `chain.rs` and `retry.rs`) take the documents apart, `names.rs` resolves
+//! what their templates read, `graph.rs` orders the calls.
 
 mod call;
+mod chain;
 mod graph;
 mod input;
 pub mod names;
+mod retry;
 mod route;
 mod service;
 mod services;
