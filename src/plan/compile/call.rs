@@ -7,14 +7,17 @@ use http::{HeaderName, Method};
 use crate::config::document::{self, Payload, Shared, Spanned};
 use crate::config::node::{Entry, Node};
 use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::path::Condition;
 use crate::plan::compile::names::{Names, Reader, list};
 use crate::plan::compile::retry::LEAST_ATTEMPT;
 use crate::plan::compile::services::{Reported, Services};
 use crate::plan::compile::{chain, retry, templates};
+use crate::plan::settings::Service;
 use crate::plan::timeline::call_time;
 use crate::plan::{
     Body, Call, CallId, Decode, ForEach, ForwardQuery, Part, Role, ServiceId, Source,
 };
+use crate::policy::hedge;
 use crate::template::{Place, Text, url};
 
 /// What a call is compiled in.
@@ -50,6 +53,7 @@ pub fn compile(
         timeout,
         attempt_timeout,
         retry,
+        hedge,
         optional,
         fallback,
         when,
@@ -126,6 +130,7 @@ pub fn compile(
     }
     let is_safe = safe.as_ref().is_some_and(|safe| safe.value);
     let has_key = idempotency_key.is_some();
+    let asks = asks_only(&method, is_safe);
     let is_idempotent = !matches!(method, Method::POST | Method::PATCH);
     let repeatable = is_idempotent || is_safe || has_key;
     let write = !is_idempotent && !is_safe;
@@ -166,6 +171,8 @@ pub fn compile(
     // PUT and DELETE may be repeated, but a fallback call is another request altogether.
     let is_write = write || matches!(method, Method::PUT | Method::DELETE);
     chain::check(call, service, is_write && !has_key, names, surroundings);
+    chain::check_stale(call, asks, names);
+    let hedge = compile_hedge(hedge.as_ref(), name, &method, asks, names);
     let for_each = looped.map(|(variable, source)| {
         let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
         ForEach {
@@ -187,9 +194,13 @@ pub fn compile(
     if call.for_each.is_some() && for_each.is_none() {
         return None;
     }
+    let service = service?;
+    let decode = compile_decode(decode.as_ref());
+    let asked = &surroundings.services.compiled[service.0];
+    let key_prefix = key_prefix(asked, decode, success_when.as_ref());
     Some(Call {
         name: name.value.clone(),
-        service: service?,
+        service,
         role,
         path: path?,
         method,
@@ -207,7 +218,7 @@ pub fn compile(
         timeout: timeout_value,
         attempt_timeout: attempt_timeout_value,
         retry: retry_value,
-        hedge: None,
+        hedge,
         optional: optional.as_ref().is_some_and(|optional| optional.value),
         fallback: chain,
         when,
@@ -222,17 +233,12 @@ pub fn compile(
             .collect(),
         success_when,
         take,
-        decode: match decode.as_ref().map(|decode| decode.value) {
-            None | Some(document::Decode::Auto) => Decode::Auto,
-            Some(document::Decode::Json) => Decode::Json,
-            Some(document::Decode::Text) => Decode::Text,
-            Some(document::Decode::None) => Decode::None,
-        },
+        decode,
         max_body: most_body.map_or(BUILT_IN_BODY, |most| most.value) as usize,
         idempotency_key,
         repeatable,
         write,
-        key_prefix: String::new(),
+        key_prefix,
         raw_demand: Default::default(),
         taken_demand: None,
     })
@@ -268,9 +274,15 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
             }
         }
     };
+    // A body that streams is gone when it has been sent.
+    let streams = matches!(
+        call.payload.as_ref().map(|payload| &payload.value),
+        Some(Payload::Forward)
+    );
     match role {
         Role::Pass => refuse(
             &[
+                ("hedge", key(&call.hedge).filter(|_| streams)),
                 ("max_body", key(&call.max_body)),
                 ("take", key(&call.take)),
                 ("decode", key(&call.decode)),
@@ -301,6 +313,7 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
         ),
         Role::Detached => refuse(
             &[
+                ("hedge", key(&call.hedge)),
                 ("optional", optional),
                 ("fallback", fallback),
                 ("pass_status", key(&call.pass_status)),
@@ -609,6 +622,67 @@ fn compile_payload(id: CallId, payload: Option<&Spanned<Payload>>, names: &mut N
         }
         Payload::Forward => Body::Forward,
     }
+}
+
+/// A GET or HEAD, or a POST or PATCH that says so: asked twice it does no harm, and an old answer to it
+/// is still an answer.
+fn asks_only(method: &Method, is_safe: bool) -> bool {
+    match *method {
+        Method::GET | Method::HEAD => true,
+        Method::PUT | Method::DELETE => false,
+        _ => is_safe,
+    }
+}
+
+fn compile_hedge(
+    hedge: Option<&Spanned<document::Hedge>>,
+    name: &Spanned<String>,
+    method: &Method,
+    asks: bool,
+    names: &mut Names,
+) -> Option<hedge::After> {
+    let hedge = hedge?;
+    if asks {
+        return Some(hedge.value.after.value);
+    }
+    let message = format!("`{}` writes, and a hedge would write twice", name.value);
+    let help = match *method {
+        Method::PUT | Method::DELETE => "take `hedge` away",
+        _ => "take `hedge` away, or write `safe: true` if the call only asks",
+    };
+    names
+        .diagnostics
+        .push(Diagnostic::error("R0508", hedge.key, message).help(help));
+    None
+}
+
+fn compile_decode(decode: Option<&Spanned<document::Decode>>) -> Decode {
+    match decode.map(|decode| decode.value) {
+        None | Some(document::Decode::Auto) => Decode::Auto,
+        Some(document::Decode::Json) => Decode::Json,
+        Some(document::Decode::Text) => Decode::Text,
+        Some(document::Decode::None) => Decode::None,
+    }
+}
+
+/// What two calls must have in common to share an answer. The parts end with control characters,
+/// which neither names nor URLs hold; the condition, which may hold anything, comes last.
+fn key_prefix(service: &Service, decode: Decode, success_when: Option<&Condition>) -> String {
+    let mut prefix = format!("{}\u{1e}", service.name);
+    for endpoint in &service.endpoints {
+        let scheme = if endpoint.https { "https" } else { "http" };
+        let (authority, path) = (&endpoint.authority, &endpoint.prefix);
+        prefix.push_str(&format!("{scheme}://{authority}{path}\u{1f}"));
+    }
+    let decode = match decode {
+        Decode::Auto => "auto",
+        Decode::Json => "json",
+        Decode::Text => "text",
+        Decode::None => "none",
+    };
+    let condition = success_when.map_or("", Condition::text);
+    prefix.push_str(&format!("\u{1e}{decode}\u{1e}{condition}"));
+    prefix
 }
 
 fn check_time(

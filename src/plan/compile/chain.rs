@@ -16,6 +16,7 @@ pub fn compile(
     let mut compiled = Vec::new();
     for entry in chain.iter().flat_map(|chain| &chain.value) {
         let kind = match &entry.source {
+            FallbackSource::Stale(age) => Some(FallbackKind::Stale(age.value)),
             FallbackSource::Value(node) => {
                 names.reading(Reader::Call(id), node.span);
                 Some(FallbackKind::Value(templates::json(&node.value, names)))
@@ -75,5 +76,26 @@ pub fn check(
                 .diagnostics
                 .push(found.help("let the fallback ask another service, or give a `value`"));
         }
+    }
+}
+
+/// An old answer says nothing of what is written now.
+pub fn check_stale(call: &document::Call, asks: bool, names: &mut Names) {
+    if asks {
+        return;
+    }
+    for entry in call.fallback.iter().flat_map(|chain| &chain.value) {
+        let FallbackSource::Stale(age) = &entry.source else {
+            continue;
+        };
+        let message = format!(
+            "`{}` writes: an old answer does not say that this write was made",
+            call.name.value
+        );
+        let help =
+            "take `stale` away and give a `value`, or write `safe: true` if the call only asks";
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0509", age.key, message).help(help));
     }
 }
