@@ -323,6 +323,59 @@ fn a_route_is_planned_by_name_by_pattern_and_by_path() {
 }
 
 #[test]
+fn a_plan_says_what_bounds_the_load_of_each_service() {
+    let folder = Folder::new(&[(
+        "f.yaml",
+        "services:
+  shop: { url: 'http://127.0.0.1:1' }
+  other:
+    url: http://127.0.0.1:2
+    breaker: false
+    bulkhead: { max: 16, queue: 0 }
+    budget: { ratio: 12.5%, per_second: 0 }
+---
+route: GET /a
+name: a
+priority: high
+calls:
+  shop: { get: /a, hedge: { after: p99.9 }, timeout: 500ms, fallback: [ { stale: 60s }, { value: 1 } ] }
+  other: { get: /b, timeout: 300ms, hedge: { after: 90ms }, for_each: p in $.shop.body, max_items: 40, optional: true }
+response: { body: [ $.shop.body, $.other ] }
+",
+    )]);
+    let ran = folder.run(&["plan", "a", "f.yaml"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for shown in [
+        "asked again at its p99.9;\n         else the last answer, up to 60 s old, else a value\n",
+        "asked again after 90 ms;",
+        "  shop         1  1.1 n + 1 t  7 in a row, <50% of 20 in 10 s, 1 s..30 s  256, 64 wait 100 ms\n",
+        "  other       40  45 n         off                                        16\n",
+        "priority    high\n",
+    ] {
+        assert!(ran.out.contains(shown), "{shown}\n{}", ran.out);
+    }
+    let widest = ran.out.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(100), "{}", ran.out);
+    let plan = json(&folder.run(&["plan", "a", "f.yaml", "--format", "json"]).out);
+    assert_eq!(plan["priority"], "high");
+    assert_eq!(plan["calls"][0]["hedge"]["after_percentile"], 99.9);
+    assert_eq!(plan["calls"][1]["hedge"]["after_ms"], 90.0);
+    let [shop, other] = [&plan["services"][0], &plan["services"][1]];
+    assert_eq!(shop["wait_ms"], 100.0);
+    assert_eq!(shop["breaker"]["success_rate"], 50.0);
+    assert_eq!(other["long_run"]["per_request"], 45.0);
+    assert_eq!(other["breaker"], serde_json::Value::Null);
+    assert_eq!(
+        (&other["wait_ms"], &other["bulkhead"]["max"]),
+        (&0.0.into(), &16.into())
+    );
+    // What the plan counts is what `check` warns of: 1 × (2 + 1 + 1) + 40 × (2 + 1 + 1).
+    assert_eq!(plan["requests"], 164);
+    let ran = folder.run(&["check", "f.yaml"]);
+    assert!(ran.out.contains("ok"), "{}", ran.out);
+}
+
+#[test]
 fn a_request_is_made_without_a_server() {
     let folder = hello();
     let ran = folder.run(&["call", "GET", "/hello/bob"]);

@@ -60,7 +60,12 @@ pub fn examine_with(paths: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>
             is_whole: !has_error_in(&diagnostics, document.span),
         })
     });
-    let warnings: Vec<Diagnostic> = warnings.collect();
+    let mut warnings: Vec<Diagnostic> = warnings.collect();
+    warnings.extend(rules::apply_to_all(
+        &documents.server,
+        &compiled.routes,
+        &compiled.services,
+    ));
     diagnostics.extend(warnings);
     let diagnostics = arrange(diagnostics, &files);
     let has_error = diagnostics

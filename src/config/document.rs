@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use crate::config::node::{Entry, Node};
 use crate::diagnostic::Span;
+use crate::policy::hedge;
+use crate::policy::shed::Priority;
 
 /// A value with its place. `key` is the place of the key that holds it; in a list, of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spanned<T> {
     pub value: T,
     pub span: Span,
@@ -82,6 +84,7 @@ pub struct Route {
     pub name: Spanned<String>,
     pub host: Option<Spanned<String>>,
     pub timeout: Option<Spanned<Duration>>,
+    pub priority: Option<Spanned<Priority>>,
     pub input: Option<Spanned<Input>>,
     /// In the order of the file.
     pub calls: Vec<Call>,
@@ -164,6 +167,8 @@ pub struct Call {
     pub timeout: Option<Spanned<Duration>>,
     pub attempt_timeout: Option<Spanned<Duration>>,
     pub retry: Option<Spanned<Retry>>,
+    /// `None` also where it is switched off.
+    pub hedge: Option<Spanned<Hedge>>,
     pub optional: Option<Spanned<bool>>,
     pub fallback: Option<Spanned<Vec<Fallback>>>,
     pub when: Option<Spanned<Node>>,
@@ -189,7 +194,7 @@ impl Call {
         let chain = self.fallback.iter().flat_map(|chain| &chain.value);
         chain.filter_map(|entry| match &entry.source {
             FallbackSource::Call(name) => Some(name),
-            FallbackSource::Value(_) => None,
+            FallbackSource::Stale(_) | FallbackSource::Value(_) => None,
         })
     }
 }
@@ -242,6 +247,11 @@ pub enum RetryOn {
     Status(u16),
 }
 
+#[derive(Clone, Copy, Debug)]
+pub struct Hedge {
+    pub after: Spanned<hedge::After>,
+}
+
 /// `25ms..250ms`; the first is not above the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurationRange {
@@ -260,6 +270,7 @@ pub struct Fallback {
 
 #[derive(Clone, Debug)]
 pub enum FallbackSource {
+    Stale(Spanned<Duration>),
     Call(Spanned<String>),
     Value(Spanned<Node>),
 }
@@ -296,6 +307,11 @@ pub struct Service {
     pub http: HttpVersion,
     pub connect_timeout: Duration,
     pub pool: Pool,
+    /// `None`: `false`.
+    pub breaker: Option<Breaker>,
+    /// `None`: `false`.
+    pub bulkhead: Option<Bulkhead>,
+    pub budget: Budget,
     pub tls: Option<Spanned<Tls>>,
     pub shared: Shared,
 }
@@ -325,6 +341,28 @@ pub struct Pool {
     pub max_age: Duration,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    pub consecutive: u32,
+    pub window: Duration,
+    pub success_rate: Percentage,
+    pub min_requests: u32,
+    pub open: DurationRange,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bulkhead {
+    pub max: u32,
+    pub queue: u32,
+    pub max_wait: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub ratio: Percentage,
+    pub per_second: u32,
+}
+
 #[derive(Clone, Debug)]
 pub struct Tls {
     pub ca: Option<Spanned<NamedFile>>,
@@ -342,6 +380,7 @@ pub struct Server {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub json: JsonLimits,
+    pub shed: Shed,
     pub drain: Drain,
     pub server_timing: bool,
 }
@@ -354,6 +393,8 @@ pub struct Limits {
     pub uri: u64,
     pub body: u64,
     pub streams: u32,
+    /// `None`: `off`.
+    pub per_address: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,6 +410,23 @@ pub struct Timeouts {
 pub struct JsonLimits {
     pub depth: u32,
     pub nodes: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shed {
+    pub lag: Duration,
+    pub in_flight: u32,
+    pub memory: Memory,
+    /// Where `memory` is written.
+    pub memory_span: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Above zero.
+    Share(Percentage),
+    /// Bytes.
+    Size(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

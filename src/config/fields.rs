@@ -12,7 +12,7 @@ use crate::config::fill::read_small;
 use crate::config::keys::{self, Object};
 use crate::config::node::{Entry, Kind, Node, Text};
 use crate::config::scalar::{self, Plain};
-use crate::config::units::Leaf;
+use crate::config::units::{CountOrOff, Leaf};
 use crate::diagnostic::{Diagnostic, Files, Span};
 
 /// A file that a document names may be as large as this.
@@ -242,22 +242,75 @@ impl Decoder<'_> {
 
     pub fn count(&mut self, fields: &Fields<'_>, name: &str) -> Option<Spanned<u32>> {
         let found = self.leaf::<u32>(fields, name)?;
-        let keys::Value::Count { least, most } = fields.key_of(name).value else {
-            return Some(found);
+        self.is_within(fields, name, found.with(found.value))
+            .then_some(found)
+    }
+
+    /// A count, or `off`.
+    pub fn count_or_off(
+        &mut self,
+        fields: Option<Fields<'_>>,
+        object: Object,
+        name: &str,
+    ) -> Option<u32> {
+        let found = fields.and_then(|fields| {
+            let found = self.leaf::<CountOrOff>(&fields, name)?;
+            let count = found.value.0.map(|count| found.with(count));
+            count
+                .is_none_or(|count| self.is_within(&fields, name, count))
+                .then_some(found.value)
+        });
+        found.unwrap_or_else(|| default(object, name)).0
+    }
+
+    /// Whether a count is within the bounds of its key.
+    fn is_within(&mut self, fields: &Fields<'_>, name: &str, count: Spanned<u32>) -> bool {
+        let (keys::Value::Count { least, most } | keys::Value::CountOrOff { least, most }) =
+            fields.key_of(name).value
+        else {
+            return true;
         };
-        if (least..=most).contains(&found.value) {
-            return Some(found);
+        if (least..=most).contains(&count.value) {
+            return true;
         }
-        let entry = fields.entry(name)?;
-        let message = match self.source(&entry.value) {
+        let source = fields
+            .entry(name)
+            .and_then(|entry| self.source(&entry.value));
+        let message = match source {
             Some(source) => format!("what {source} gives is out of bounds"),
-            None => format!("`{}` is out of bounds", found.value),
+            None => format!("`{}` is out of bounds", count.value),
         };
         self.findings.push(
-            Diagnostic::error("R0111", found.span, message)
+            Diagnostic::error("R0111", count.span, message)
                 .help(format!("write a number from {least} to {most}")),
         );
-        None
+        false
+    }
+
+    /// A mapping, or `false`: `Some(None)` where it is switched off, `None` where it is not written or
+    /// at fault.
+    pub fn or_false<'n>(
+        &mut self,
+        fields: &Fields<'n>,
+        name: &str,
+        object: Object,
+        help: &str,
+    ) -> Option<Option<Fields<'n>>> {
+        let entry = fields.entry(name)?;
+        match &entry.value.kind {
+            Kind::Boolean(false) => return Some(None),
+            Kind::Mapping(_) | Kind::Null | Kind::Broken => {}
+            _ => {
+                let message = format!(
+                    "`{name}` is a mapping or `false`, not {}",
+                    entry.value.what()
+                );
+                self.findings
+                    .push(Diagnostic::error("R0110", entry.value.span, message).help(help));
+                return None;
+            }
+        }
+        self.open(object, &entry.value, entry.key_span).map(Some)
     }
 
     pub fn count_or_default(

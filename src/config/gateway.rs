@@ -1,8 +1,8 @@
 //! A gateway document, taken apart into its sections.
 
 use crate::config::document::{
-    Admin, Drain, HttpVersion, JsonLimits, Limits, Pool, Server, Service, Shared, Spanned,
-    Timeouts, Tls, Url,
+    Admin, Breaker, Budget, Bulkhead, Drain, DurationRange, HttpVersion, JsonLimits, Limits,
+    Memory, Percentage, Pool, Server, Service, Shared, Shed, Spanned, Timeouts, Tls, Url,
 };
 use crate::config::fields::{Decoder, Fields, shortened, spanned};
 use crate::config::keys::Object;
@@ -79,6 +79,7 @@ pub fn server(decoder: &mut Decoder<'_>, fields: Option<Fields<'_>>) -> Server {
         limits: limits(decoder, fields),
         timeouts: timeouts(decoder, fields),
         json: json(decoder, fields),
+        shed: shed(decoder, fields),
         drain: drain(decoder, fields),
     }
 }
@@ -109,6 +110,7 @@ fn limits(decoder: &mut Decoder<'_>, server: Option<Fields<'_>>) -> Limits {
         uri: read.leaf::<Size>("uri").0,
         body: read.leaf::<Size>("body").0,
         streams: read.count("streams"),
+        per_address: decoder.count_or_off(fields, Object::Limits, "per_address"),
     }
 }
 
@@ -137,6 +139,22 @@ fn json(decoder: &mut Decoder<'_>, server: Option<Fields<'_>>) -> JsonLimits {
     JsonLimits {
         depth: read.count("depth"),
         nodes: read.count("nodes"),
+    }
+}
+
+fn shed(decoder: &mut Decoder<'_>, server: Option<Fields<'_>>) -> Shed {
+    let fields = part(decoder, server, "shed", Object::Shed);
+    let written = fields.and_then(|fields| fields.entry("memory"));
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Shed,
+    };
+    Shed {
+        lag: read.leaf::<Time>("lag").0,
+        in_flight: read.count("in_flight"),
+        memory: read.leaf::<Memory>("memory"),
+        memory_span: written.map(|entry| entry.value.span),
     }
 }
 
@@ -229,6 +247,9 @@ fn service(decoder: &mut Decoder<'_>, entry: &Entry) -> Service {
         connect_timeout: read.leaf::<Time>("connect_timeout").0,
         urls: fields.map_or_else(Vec::new, |fields| urls(decoder, &fields)),
         pool: pool(decoder, fields),
+        breaker: breaker(decoder, fields),
+        bulkhead: bulkhead(decoder, fields),
+        budget: budget(decoder, fields),
         tls: fields.and_then(|fields| tls(decoder, &fields)),
         shared: fields.map_or_else(Shared::default, |fields| shared(decoder, &fields)),
     }
@@ -275,6 +296,68 @@ fn pool(decoder: &mut Decoder<'_>, service: Option<Fields<'_>>) -> Pool {
         idle: read.leaf::<Time>("idle").0,
         max_idle: read.count("max_idle"),
         max_age: read.leaf::<Time>("max_age").0,
+    }
+}
+
+/// `None`: `false`.
+fn breaker(decoder: &mut Decoder<'_>, service: Option<Fields<'_>>) -> Option<Breaker> {
+    let help = "write `breaker: { consecutive: 7 }`, or leave it out: it is on by default";
+    let fields = switched(decoder, service, "breaker", Object::Breaker, help)?;
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Breaker,
+    };
+    Some(Breaker {
+        consecutive: read.count("consecutive"),
+        window: read.leaf::<Time>("window").0,
+        success_rate: read.leaf::<Percentage>("success_rate"),
+        min_requests: read.count("min_requests"),
+        open: read.leaf::<DurationRange>("open"),
+    })
+}
+
+/// `None`: `false`.
+fn bulkhead(decoder: &mut Decoder<'_>, service: Option<Fields<'_>>) -> Option<Bulkhead> {
+    let help = "write `bulkhead: { max: 256 }`, or leave it out: it is on by default";
+    let fields = switched(decoder, service, "bulkhead", Object::Bulkhead, help)?;
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Bulkhead,
+    };
+    Some(Bulkhead {
+        max: read.count("max"),
+        queue: read.count("queue"),
+        max_wait: read.leaf::<Time>("max_wait").0,
+    })
+}
+
+fn budget(decoder: &mut Decoder<'_>, service: Option<Fields<'_>>) -> Budget {
+    let fields = part(decoder, service, "budget", Object::Budget);
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Budget,
+    };
+    Budget {
+        ratio: read.leaf::<Percentage>("ratio"),
+        per_second: read.count("per_second"),
+    }
+}
+
+/// A mapping inside a section that is on by default: `None` where it is switched off.
+fn switched<'n>(
+    decoder: &mut Decoder<'_>,
+    service: Option<Fields<'n>>,
+    name: &str,
+    object: Object,
+    help: &str,
+) -> Option<Option<Fields<'n>>> {
+    match service.and_then(|service| decoder.or_false(&service, name, object, help)) {
+        Some(None) => None,
+        Some(inner) => Some(inner),
+        None => Some(None),
     }
 }
 

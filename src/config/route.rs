@@ -3,8 +3,8 @@
 use http::Method;
 
 use crate::config::document::{
-    Call, Fallback, FallbackSource, ForwardQuery, Input, InputBody, Parameter, Payload, Response,
-    ResponseBody, Retry, RetryOptions, Route, Spanned, Target,
+    Call, Fallback, FallbackSource, ForwardQuery, Hedge, Input, InputBody, Parameter, Payload,
+    Response, ResponseBody, Retry, RetryOptions, Route, Spanned, Target,
 };
 use crate::config::fields::{Decoder, Fields, shortened, spanned};
 use crate::config::keys::Object;
@@ -55,6 +55,7 @@ pub fn decode(decoder: &mut Decoder<'_>, entries: &[Entry], span: Span) -> Route
             .leaf::<Host>(&fields, "host")
             .map(|found| found.map(|host| host.0)),
         timeout: decoder.time(&fields, "timeout"),
+        priority: decoder.leaf(&fields, "priority"),
         input: input(decoder, &fields),
         calls: calls(decoder, &fields),
         calls_are_known: calls_are_known(&fields),
@@ -245,6 +246,7 @@ fn call(decoder: &mut Decoder<'_>, entry: &Entry) -> Call {
         timeout: decoder.time(&fields, "timeout"),
         attempt_timeout: decoder.time(&fields, "attempt_timeout"),
         retry: retry(decoder, &fields),
+        hedge: hedge(decoder, &fields),
         optional: decoder.leaf(&fields, "optional"),
         fallback: fallbacks(decoder, &fields),
         when: decoder.expression(&fields, "when", "present($.profile.body.id)"),
@@ -360,28 +362,24 @@ fn payload(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Pay
 /// `retry`, of a call, a service or the defaults.
 pub fn retry(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Retry>> {
     let entry = fields.entry("retry")?;
-    match &entry.value.kind {
-        Kind::Boolean(false) => return Some(spanned(entry, Retry::Off)),
-        Kind::Mapping(_) | Kind::Null | Kind::Broken => {}
-        _ => {
-            let message = format!(
-                "`retry` is a mapping or `false`, not {}",
-                entry.value.what()
-            );
-            decoder.findings.push(
-                Diagnostic::error("R0110", entry.value.span, message)
-                    .help("write `retry: { attempts: 2 }`, or leave it out: it is on by default"),
-            );
-            return None;
-        }
-    }
-    let inner = decoder.open(Object::Retry, &entry.value, entry.key_span)?;
+    let help = "write `retry: { attempts: 2 }`, or leave it out: it is on by default";
+    let Some(inner) = decoder.or_false(fields, "retry", Object::Retry, help)? else {
+        return Some(spanned(entry, Retry::Off));
+    };
     let options = RetryOptions {
         attempts: decoder.count(&inner, "attempts"),
         only: decoder.leaves(&inner, "only"),
         backoff: decoder.leaf(&inner, "backoff"),
     };
     Some(spanned(entry, Retry::On(options)))
+}
+
+fn hedge(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Hedge>> {
+    let entry = fields.entry("hedge")?;
+    let help = "write `hedge: { after: 90ms }`, or `hedge: { after: p95 }`";
+    let inner = decoder.or_false(fields, "hedge", Object::Hedge, help)??;
+    let after = decoder.leaf(&inner, "after")?;
+    Some(spanned(entry, Hedge { after }))
 }
 
 fn fallbacks(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Vec<Fallback>>> {
@@ -397,17 +395,22 @@ fn fallbacks(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<V
 fn fallback(decoder: &mut Decoder<'_>, node: &Node) -> Option<Fallback> {
     let fields = decoder.open(Object::Fallback, node, node.span)?;
     let only = decoder.leaf::<NotSent>(&fields, "only");
-    let Some(entry) = decoder.one_of(&fields, &["call", "value"]) else {
+    let Some(entry) = decoder.one_of(&fields, &["stale", "call", "value"]) else {
         let all_known = |entry: &Entry| Object::Fallback.key(&entry.key).is_some();
         if fields.entries.iter().all(all_known) {
             decoder.findings.push(
-                Diagnostic::error("R0109", node.span, "a fallback without `call` or `value`")
-                    .help("write `{ value: … }` or `{ call: NAME }`"),
+                Diagnostic::error(
+                    "R0109",
+                    node.span,
+                    "a fallback without `stale`, `call` or `value`",
+                )
+                .help("write `{ stale: 60s }`, `{ call: NAME }` or `{ value: … }`"),
             );
         }
         return None;
     };
     let source = match entry.key.as_str() {
+        "stale" => FallbackSource::Stale(decoder.time(&fields, "stale")?),
         "call" => FallbackSource::Call(decoder.leaf(&fields, "call")?),
         _ => FallbackSource::Value(spanned(entry, entry.value.clone())),
     };

@@ -63,7 +63,7 @@ fn definition(object: Object) -> Json {
         Object::Call => {
             definition["oneOf"] = one_required(&["get", "head", "post", "put", "patch", "delete"]);
         }
-        Object::Fallback => definition["oneOf"] = one_required(&["call", "value"]),
+        Object::Fallback => definition["oneOf"] = one_required(&["stale", "call", "value"]),
         Object::Service => definition["oneOf"] = one_required(&["url", "urls"]),
         _ => {}
     }
@@ -101,13 +101,20 @@ fn value(kind: Value) -> Json {
         Value::Url => text_like("^https?://"),
         Value::ForEach => text_like("^[A-Za-z_][A-Za-z0-9_]* +in "),
         Value::Duration => text_like(r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"),
+        Value::Delay => text_like(r"^([0-9]+(\.[0-9]+)?(ms|s|m|h)|p[0-9]{1,2}(\.[0-9]{1,2})?)$"),
         Value::DurationRange => text_like(r"^[0-9].*[a-z] *\.\. *[0-9].*[a-z]$"),
         Value::Size => text_like(r"^[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB)$"),
         Value::Percentage => text_like(r"^[0-9]+(\.[0-9]+)?%$"),
+        Value::ShareOrSize => text_like(r"^[0-9]+(\.[0-9]+)?(%|B|KiB|MiB|GiB)$"),
         Value::Boolean => or_filled(json!({ "type": "boolean" })),
         Value::Count { least, most } => {
             or_filled(json!({ "type": "integer", "minimum": least, "maximum": most }))
         }
+        Value::CountOrOff { least, most } => json!({ "anyOf": [
+            { "type": "integer", "minimum": least, "maximum": most },
+            { "enum": ["off", false] },
+            filled(),
+        ] }),
         Value::Number => or_filled(json!({ "type": "number" })),
         Value::Word(words) => or_filled(json!({ "enum": spelled(words) })),
         Value::ErrorStatus => or_filled(error_status()),
@@ -184,6 +191,7 @@ fn name(object: Object) -> &'static str {
         Object::InputBody => "input_body",
         Object::Call => "call",
         Object::Retry => "retry",
+        Object::Hedge => "hedge",
         Object::Fallback => "fallback",
         Object::Response => "response",
         Object::GatewayDocument => "gateway",
@@ -191,11 +199,15 @@ fn name(object: Object) -> &'static str {
         Object::Limits => "limits",
         Object::Timeouts => "timeouts",
         Object::JsonLimits => "json",
+        Object::Shed => "shed",
         Object::Drain => "drain",
         Object::Admin => "admin",
         Object::Defaults => "defaults",
         Object::Service => "service",
         Object::Pool => "pool",
+        Object::Breaker => "breaker",
+        Object::Bulkhead => "bulkhead",
+        Object::Budget => "budget",
         Object::Tls => "tls",
     }
 }

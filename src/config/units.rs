@@ -11,10 +11,13 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
 use crate::config::document::{
-    Decode, DurationRange, ForwardQuery, HttpVersion, ParameterKind, Percentage, RetryOn, Url,
+    Decode, DurationRange, ForwardQuery, HttpVersion, Memory, ParameterKind, Percentage, RetryOn,
+    Url,
 };
 use crate::config::scalar;
 use crate::diagnostic::did_you_mean;
+use crate::policy::hedge::After;
+use crate::policy::shed::Priority;
 
 /// A value that one scalar spells.
 pub trait Leaf: DeserializeOwned {
@@ -100,6 +103,40 @@ impl Leaf for u32 {
     }
 }
 
+/// A whole number, or `off` or `false` for none.
+#[derive(Clone, Copy, Debug)]
+pub struct CountOrOff(pub Option<u32>);
+
+impl<'de> Deserialize<'de> for CountOrOff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Count(u32),
+            Switch(bool),
+            Word(Off),
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Off {
+            Off,
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Count(count) => Ok(CountOrOff(Some(count))),
+            Written::Switch(false) | Written::Word(Off::Off) => Ok(CountOrOff(None)),
+            Written::Switch(true) => Err(de::Error::custom("not a number")),
+        }
+    }
+}
+
+impl Leaf for CountOrOff {
+    const WHAT: &'static str = "a whole number or `off`";
+
+    fn help(_written: &str) -> Option<String> {
+        Some("write digits alone: `100`, or `off`".to_owned())
+    }
+}
+
 impl Leaf for String {
     const WHAT: &'static str = "text";
 }
@@ -179,6 +216,32 @@ pub fn duration_range(text: &str) -> Result<DurationRange, Refusal> {
     Ok(range)
 }
 
+/// A duration, or a percentile of the call's own times: `p95`, `p99.9`.
+fn after(text: &str) -> Result<After, Refusal> {
+    if let Some(digits) = text.strip_prefix('p') {
+        return percentile(digits).map(After::Percentile).ok_or_else(|| {
+            Some("write `p` and a number above 0 and below 100, with two decimals at most".into())
+        });
+    }
+    duration(text).map(After::Fixed).map_err(|help| {
+        let share = text.strip_suffix('%').or(text.strip_prefix('P'));
+        match share.filter(|share| percentile(share).is_some()) {
+            Some(share) => Some(format!("write `p{share}`")),
+            None => help.map(|help| format!("{help}; or a percentile: `p95`")),
+        }
+    })
+}
+
+/// In hundredths of a percent.
+fn percentile(digits: &str) -> Option<u32> {
+    let decimals = digits.split_once('.').map_or("", |(_, decimals)| decimals);
+    scaled(digits, 100)
+        .filter(|share| decimals.len() <= 2 && (1..10_000).contains(share))
+        .and_then(|share| u32::try_from(share).ok())
+}
+
+parsed!(After, "a duration or a percentile", after);
+
 // === sizes ===
 
 /// A number of bytes above zero: `64KiB`.
@@ -253,6 +316,25 @@ fn percentage(text: &str) -> Result<Percentage, Refusal> {
         .ok_or_else(|| Some("write a share from `0%` to `100%`".into()))
 }
 
+/// A share above zero, or a size.
+fn memory(text: &str) -> Result<Memory, Refusal> {
+    if text.ends_with('%') {
+        return match percentage(text)? {
+            Percentage(0) => Err(Some("a share is above zero: write `25%`".into())),
+            share => Ok(Memory::Share(share)),
+        };
+    }
+    match size(text) {
+        Ok(Size(bytes)) => Ok(Memory::Size(bytes)),
+        Err(help) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(help.map(|help| format!("{help}, or a share such as `25%`")))
+        }
+        Err(help) => Err(help),
+    }
+}
+
+parsed!(Memory, "a share or a size", memory);
+
 // === numbers with a unit ===
 
 /// The number at the start and what follows it.
@@ -317,6 +399,13 @@ words!(HttpVersion, "a version of HTTP", http_version, {
     "auto" => HttpVersion::Auto,
     "1" => HttpVersion::One,
     "2" => HttpVersion::Two,
+});
+
+words!(Priority, "a priority", priority, {
+    "critical" => Priority::Critical,
+    "high" => Priority::High,
+    "normal" => Priority::Normal,
+    "bulk" => Priority::Bulk,
 });
 
 /// `only: not_sent` of a fallback.

@@ -56,9 +56,11 @@ pub const ALL: &[Code] = codes! {
     "R0214" "a bare path as a condition"
     "R0215" "a route that is not understood"
     "R0216" "a status that cannot be answered with"
+    "R0217" "a fallback that is never asked"
     "R0301" "an attempt that can never start"
     "R0302" "a last attempt that can never start"
     "R0303" "a worst case above the route's timeout"
+    "R0304" "a hedge that can never go out"
     "R0401" "a text template that is not understood"
     "R0402" "a path that is not understood"
     "R0403" "the path of a call that is not understood"
@@ -77,7 +79,11 @@ pub const ALL: &[Code] = codes! {
     "R0505" "a header that cannot be set"
     "R0506" "a TLS setting that cannot be used"
     "R0507" "a body's schema that cannot be used"
+    "R0508" "a hedge of a call that writes"
+    "R0509" "an old answer in place of a write"
     "R0601" "many attempts"
+    "R0602" "a fan-out larger than the bulkhead"
+    "R0603" "less memory than one call may need"
 };
 
 /// The entry of a code, in any case.

@@ -1,6 +1,8 @@
 //! How long a route can take, and how many requests it can make: the figures of `resilience.md` §3.
 //!
-//! A bound, not a forecast: every attempt is taken to run to its clock, every backoff to its upper end.
+//! A bound, not a forecast: every first attempt is taken to wait for its place as long as it may, every
+//! attempt to run to its clock, every backoff to its upper end. A hedge lies within the call's time, and
+//! an old answer or a value takes none.
 
 use std::time::Duration;
 
@@ -68,7 +70,9 @@ pub fn of(route: &Route, services: &[Service]) -> Timeline {
     Timeline {
         worst,
         path,
-        requests: route.calls.iter().map(requests).sum(),
+        requests: (0..route.calls.len())
+            .map(|place| requests(route, CallId(place)))
+            .fold(0, u64::saturating_add),
         depth: bars.iter().map(|bar| bar.level + 1).max().unwrap_or(0),
         bars,
     }
@@ -84,13 +88,37 @@ pub fn backoffs(retry: &Retry) -> Duration {
     ends.fold(Duration::ZERO, Duration::saturating_add)
 }
 
-/// A call's attempts, and one transparent replay, for each of its elements.
-fn requests(call: &Call) -> u64 {
-    let items = call
-        .for_each
-        .as_ref()
-        .map_or(1, |for_each| for_each.max_items as u64);
-    items.saturating_mul(u64::from(call.retry.attempts) + 1)
+/// How long a first attempt may wait for its place.
+pub fn wait(service: &Service) -> Duration {
+    match service.bulkhead {
+        Some(bulkhead) if bulkhead.queue > 0 => bulkhead.max_wait,
+        _ => Duration::ZERO,
+    }
+}
+
+/// How often a call is asked for one client request: once for each of its elements, a fallback call
+/// once for each element of those that it stands in for.
+pub fn asked(route: &Route, id: CallId) -> u64 {
+    let items = |call: &Call| match &call.for_each {
+        Some(for_each) => for_each.max_items as u64,
+        None => 1,
+    };
+    let call = &route.calls[id.0];
+    if call.role != Role::Fallback {
+        return items(call);
+    }
+    let owners = route.calls.iter().flat_map(|owner| {
+        let named = fallback_calls(owner).filter(|called| *called == id);
+        named.map(|_| items(owner))
+    });
+    owners.fold(0, u64::saturating_add)
+}
+
+/// A call's attempts, one transparent replay and its hedge, as often as it is asked.
+fn requests(route: &Route, id: CallId) -> u64 {
+    let call = &route.calls[id.0];
+    let each = u64::from(call.retry.attempts) + 1 + u64::from(call.hedge.is_some());
+    asked(route, id).saturating_mul(each)
 }
 
 struct Timing<'r> {
@@ -190,7 +218,7 @@ impl Timing<'_> {
         }
     }
 
-    /// min(timeout, attempts and backoffs), and what its fallback calls add.
+    /// min(timeout, wait, attempts and backoffs), and what its fallback calls add.
     fn once(&self, call: &Call, start: Duration) -> Duration {
         let own = self.own(call);
         let mut whole = own;
@@ -218,16 +246,20 @@ impl Timing<'_> {
     }
 
     fn own(&self, call: &Call) -> Duration {
-        let attempts = call.attempt_timeout.saturating_mul(call.retry.attempts);
-        let all = attempts.saturating_add(backoffs(&call.retry));
-        all.min(self.timeout(call))
+        self.tried(call, call.attempt_timeout)
     }
 
     /// Until it is known that a request never arrived.
     fn not_sent(&self, call: &Call) -> Duration {
-        let connect = self.services[call.service.0].connect_timeout;
-        let all = connect.saturating_mul(call.retry.attempts);
-        all.saturating_add(backoffs(&call.retry))
+        self.tried(call, self.services[call.service.0].connect_timeout)
+    }
+
+    /// With attempts that take so long.
+    fn tried(&self, call: &Call, attempt: Duration) -> Duration {
+        let attempts = attempt.saturating_mul(call.retry.attempts);
+        wait(&self.services[call.service.0])
+            .saturating_add(attempts)
+            .saturating_add(backoffs(&call.retry))
             .min(self.timeout(call))
     }
 
@@ -264,6 +296,9 @@ services:
   b: { url: http://b, connect_timeout: 100ms }
   c: { url: http://c }
   d: { url: http://d }
+  e: { url: http://e, bulkhead: false }
+  f: { url: http://f, bulkhead: { max: 9, queue: 0 } }
+  g: { url: http://g, bulkhead: { max_wait: 40ms } }
 ";
 
     fn timed(text: &str, name: &str) -> (Vec<String>, Timeline) {
@@ -329,13 +364,13 @@ services:
             "",
             "a 0..980 = 980 by a, 3 requests",
         );
-        // The attempts end before the call's clock.
+        // The attempts end before the call's clock: 100 ms for a place, 3 × 100, backoffs of 10 and 15.
         check(
             "attempts",
             "1s",
             "  a: { get: /, timeout: 500ms, attempt_timeout: 100ms, retry: { attempts: 3, backoff: 10ms..15ms } }",
             "",
-            "a 0..325 = 325 by a, 4 requests",
+            "a 0..425 = 425 by a, 4 requests",
         );
         check(
             "rounds",
@@ -353,6 +388,80 @@ services:
         );
     }
 
+    /// Three attempts of 100 ms and backoffs of 10 and 15 ms, behind the wait for a place.
+    #[test]
+    fn a_first_attempt_may_wait_for_its_place() {
+        let tried = "get: /, attempt_timeout: 100ms, retry: { attempts: 3, backoff: 10ms..15ms }";
+        let row = |name: &str, expected: &str| {
+            let calls = format!("  {name}: {{ {tried} }}");
+            check(&format!("wait-{name}"), "2s", &calls, "", expected);
+        };
+        row("a", "a 0..425 = 425 by a, 4 requests");
+        row("e", "e 0..325 = 325 by e, 4 requests");
+        row("f", "f 0..325 = 325 by f, 4 requests");
+        row("g", "g 0..365 = 365 by g, 4 requests");
+        // The wait is within the call's clock: a derived attempt clock leaves nothing beside it.
+        check(
+            "within",
+            "2s",
+            "  a: { get: /, timeout: 500ms }",
+            "",
+            "a 0..500 = 500 by a, 3 requests",
+        );
+        // Each element waits for itself: ten rounds of 100 + 50 ms.
+        check(
+            "each",
+            "2s",
+            "  a: { get: /, timeout: 400ms, attempt_timeout: 50ms, retry: false, for_each: \"p in $.request.query_list.p\", max_items: 20, concurrency: 2 }",
+            "",
+            "a 0..1500 = 1500 by a, 40 requests",
+        );
+    }
+
+    #[test]
+    fn a_hedge_is_a_request_more_and_takes_no_time() {
+        check(
+            "hedge",
+            "2s",
+            "  a: { get: /, timeout: 300ms, hedge: { after: 90ms } }\n  b: { get: /, timeout: 100ms, hedge: { after: p95 }, retry: false, for_each: \"p in $.a.body\", max_items: 3 }",
+            "",
+            "a 0..300, b 300..400 = 400 by a b, 13 requests",
+        );
+    }
+
+    #[test]
+    fn old_answers_and_values_take_no_time() {
+        check(
+            "stale",
+            "2s",
+            "  a: { get: /, timeout: 300ms, fallback: [ { stale: 60s }, { value: 1 } ] }",
+            "",
+            "a 0..300 = 300 by a, 3 requests",
+        );
+        // One that stands before a call adds nothing to it.
+        check(
+            "stale-call",
+            "2s",
+            "  a: { get: /, timeout: 300ms, fallback: [ { stale: 60s }, { call: c } ] }\n  c: { get: /, timeout: 70ms }",
+            "",
+            "a 0..370, c 0..70 = 370 by a, 6 requests",
+        );
+    }
+
+    /// It is asked for each element of those that it stands in for: 4 + 1 times, of two requests each.
+    #[test]
+    fn a_fallback_call_is_asked_for_each_element() {
+        check(
+            "elements",
+            "2s",
+            "  a: { get: /, timeout: 100ms, retry: false, for_each: \"p in $.request.query_list.p\", max_items: 4, fallback: [ { call: c } ] }
+  b: { get: /, timeout: 100ms, retry: false, fallback: [ { call: c } ] }
+  c: { get: /, timeout: 70ms, retry: false }",
+            "",
+            "a 0..170, b 0..170, c 0..70 = 170 by b, 20 requests",
+        );
+    }
+
     #[test]
     fn a_fallback_call_comes_behind_its_owner() {
         check(
@@ -362,13 +471,13 @@ services:
             "",
             "a 0..170, c 0..70 = 170 by a, 4 requests",
         );
-        // Only what never arrived: one attempt to connect, 100 ms, before the fallback's 70 ms.
+        // Only what never arrived: 100 ms for a place and as many to connect, before the fallback's 450.
         check(
             "not_sent",
             "2s",
             "  b: { get: /, timeout: 500ms, retry: false, fallback: [ { call: c, only: not_sent } ] }\n  c: { get: /, timeout: 450ms, retry: false }",
             "",
-            "b 0..550, c 0..450 = 550 by b, 4 requests",
+            "b 0..650, c 0..450 = 650 by b, 4 requests",
         );
         // It waits for needs of its own.
         check(
@@ -378,8 +487,8 @@ services:
             "",
             "a 0..370, b 0..300, c 300..370 = 370 by a, 6 requests",
         );
-        // The checkout of the examples: charge has two attempts to connect, one second each, and a
-        // backoff of 25 ms, before its three seconds of a fallback.
+        // The checkout of the examples: charge waits 100 ms for a place, has two attempts to connect,
+        // one second each, and a backoff of 25 ms, before its three seconds of a fallback.
         check(
             "checkout",
             "8s",
@@ -389,7 +498,7 @@ services:
   c: { post: /, timeout: 3s, idempotency_key: k, json: $.a.body }
   d: { post: /, timeout: 1s, idempotency_key: k, json: $.charge.body.id }",
             "",
-            "a 0..300, b 300..1100, c 300..3300, charge 1100..6125, d 6125..7125 = 7125 by a b charge d, 15 requests",
+            "a 0..300, b 300..1100, c 300..3300, charge 1100..6225, d 6225..7225 = 7225 by a b charge d, 15 requests",
         );
     }
 }

@@ -1,9 +1,12 @@
 //! What is no error and yet seldom meant: one file for each kind of question.
 
+mod chain;
 mod cost;
 mod graph;
 mod reads;
 mod time;
+
+use std::sync::Arc;
 
 use crate::config::document;
 use crate::diagnostic::Diagnostic;
@@ -21,14 +24,27 @@ pub struct Facts<'f> {
     pub is_whole: bool,
 }
 
+/// The warnings that are about no route in particular.
+pub fn apply_to_all(
+    server: &document::Server,
+    routes: &[(Arc<Route>, Vec<Read>)],
+    services: &[Service],
+) -> Option<Diagnostic> {
+    let routes = routes.iter().map(|(route, _)| route.as_ref());
+    cost::little_memory(server, routes, services)
+}
+
 /// All warnings about a route.
 pub fn apply(facts: &Facts<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     found.extend(time::worst_case(facts));
+    found.extend(time::late_hedges(facts));
     found.extend(cost::many_attempts(facts));
+    found.extend(cost::wide_loops(facts));
     found.extend(graph::redundant_waits(facts));
     if facts.is_whole {
         found.extend(reads::unread_calls(facts));
+        found.extend(chain::never_asked(facts));
     }
     found.extend(reads::optional_needs(facts));
     found

@@ -2,7 +2,8 @@
 
 use crate::check::rules::Facts;
 use crate::diagnostic::Diagnostic;
-use crate::plan::timeline;
+use crate::plan::{Role, timeline};
+use crate::policy::hedge::After;
 
 /// R0303: the longest path takes longer than the route has.
 pub fn worst_case(facts: &Facts<'_>) -> Option<Diagnostic> {
@@ -27,4 +28,31 @@ pub fn worst_case(facts: &Facts<'_>) -> Option<Diagnostic> {
     let help =
         format!("the longest path is {path}: raise the route's `timeout` or lower one of these");
     Some(Diagnostic::warning("R0303", span, message).help(help))
+}
+
+/// R0304: the call's time is over before its hedge goes out.
+pub fn late_hedges(facts: &Facts<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (call, document) in facts.route.calls.iter().zip(&facts.document.calls) {
+        let (Some(After::Fixed(after)), Some(written)) = (call.hedge, &document.hedge) else {
+            continue;
+        };
+        let left = timeline::call_time(facts.route.timeout);
+        let time = match call.role {
+            Role::Detached => call.timeout.unwrap_or(left),
+            _ => call.timeout.map_or(left, |timeout| timeout.min(left)),
+        };
+        if after < time {
+            continue;
+        }
+        let message = format!(
+            "the hedge can never go out: it waits {} ms, the call has {} ms",
+            after.as_millis(),
+            time.as_millis()
+        );
+        let help = "lower `after`, or raise the timeout";
+        let span = written.value.after.span;
+        found.push(Diagnostic::warning("R0304", span, message).help(help));
+    }
+    found
 }

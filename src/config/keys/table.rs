@@ -57,6 +57,12 @@ pub const ROUTE_DOCUMENT: &[Key] = &[
         "the client has its answer by then",
     ),
     key(
+        "priority",
+        Word(&["critical", "high", "normal", "bulk"]),
+        "normal",
+        "how long its requests are still taken when there is too much to do",
+    ),
+    key(
         "input",
         Of(Object::Input),
         "",
@@ -205,6 +211,12 @@ pub const CALL: &[Key] = &[
         "when and how often to try again; `false` for never",
     ),
     key(
+        "hedge",
+        OrFalse(Object::Hedge),
+        "off",
+        "ask a second time while the first is silent; the first answer counts",
+    ),
+    key(
         "optional",
         Boolean,
         "false",
@@ -318,7 +330,19 @@ pub const RETRY: &[Key] = &[
     ),
 ];
 
+pub const HEDGE: &[Key] = &[required(
+    "after",
+    Delay,
+    "a duration from the start of the call, or a percentile of its times, such as `p95`",
+)];
+
 pub const FALLBACK: &[Key] = &[
+    key(
+        "stale",
+        Duration,
+        "",
+        "the last good answer to the same request, if it is no older",
+    ),
     key("call", Identifier, "", "a call that runs only then"),
     key("value", Template, "", "a fixed value"),
     key(
@@ -386,6 +410,12 @@ pub const SERVER: &[Key] = &[
         "",
         "limits of JSON bodies, in both directions",
     ),
+    key(
+        "shed",
+        Of(Object::Shed),
+        "",
+        "when requests are turned away",
+    ),
     key("drain", Of(Object::Drain), "", "how a stop goes"),
     key(
         "server_timing",
@@ -416,6 +446,15 @@ pub const LIMITS: &[Key] = &[
         count(1, 10_000),
         "100",
         "requests at a time on one HTTP/2 connection",
+    ),
+    key(
+        "per_address",
+        CountOrOff {
+            least: 1,
+            most: MANY,
+        },
+        "off",
+        "open connections of one client address that is not `trusted`; counts for new ones",
     ),
 ];
 
@@ -458,6 +497,28 @@ pub const JSON_LIMITS: &[Key] = &[
         count(1, 100_000_000),
         "100000",
         "values in one body",
+    ),
+];
+
+pub const SHED: &[Key] = &[
+    key(
+        "lag",
+        Duration,
+        "20ms",
+        "how late the process may get to its work",
+    ),
+    key(
+        "in_flight",
+        count(1, MANY),
+        "4096",
+        "requests that have no answer yet",
+    ),
+    key(
+        "memory",
+        ShareOrSize,
+        "25%",
+        "what all bodies together may take: a share of the container's memory, else of the machine's, \
+         or a size",
     ),
 ];
 
@@ -532,6 +593,24 @@ pub const SERVICE: &[Key] = &[
         "to connect, TLS included",
     ),
     key("pool", Of(Object::Pool), "", "connections that are kept"),
+    key(
+        "breaker",
+        OrFalse(Object::Breaker),
+        "on",
+        "when an address is left alone for a while; `false` for never",
+    ),
+    key(
+        "bulkhead",
+        OrFalse(Object::Bulkhead),
+        "on",
+        "how much it is asked at the same time; `false` for any number",
+    ),
+    key(
+        "budget",
+        Of(Object::Budget),
+        "",
+        "how many retries and hedges it is sent beside first attempts",
+    ),
     key("tls", Of(Object::Tls), "", "certificates for `https`"),
     key(
         "timeout",
@@ -573,6 +652,70 @@ pub const POOL: &[Key] = &[
         Duration,
         "5m",
         "after this a connection is not used again",
+    ),
+];
+
+pub const BREAKER: &[Key] = &[
+    key(
+        "consecutive",
+        count(1, MANY),
+        "7",
+        "failures in a row that open it",
+    ),
+    key(
+        "window",
+        Duration,
+        "10s",
+        "the time over which successes are counted",
+    ),
+    key(
+        "success_rate",
+        Percentage,
+        "50%",
+        "a share of successes below it opens it too",
+    ),
+    key(
+        "min_requests",
+        count(1, MANY),
+        "20",
+        "with fewer in the window the share says nothing",
+    ),
+    key(
+        "open",
+        DurationRange,
+        "1s..30s",
+        "how long it is open the first time, doubled each time up to the end of the range",
+    ),
+];
+
+pub const BULKHEAD: &[Key] = &[
+    key(
+        "max",
+        count(1, MANY),
+        "256",
+        "attempts under way at the same time",
+    ),
+    key(
+        "queue",
+        count(0, MANY),
+        "64",
+        "first attempts that may wait for a place",
+    ),
+    key("max_wait", Duration, "100ms", "how long one waits"),
+];
+
+pub const BUDGET: &[Key] = &[
+    key(
+        "ratio",
+        Percentage,
+        "10%",
+        "retries and hedges, as a share of first attempts",
+    ),
+    key(
+        "per_second",
+        count(0, MANY),
+        "1",
+        "retries and hedges a second beside that share",
     ),
 ];
 

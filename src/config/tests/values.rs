@@ -28,6 +28,16 @@ fn values_are_refused_at_their_place() {
     in_call("retry: { backoff: 250ms..25ms }", &["R0111 6:23"]);
     in_call("retry: true", &["R0110 6:12"]);
     in_call("retry: off", &["R0110 6:12"]);
+    in_call("hedge: { after: p95 }", &[]);
+    in_call("hedge: { after: 90ms }", &[]);
+    in_call("hedge: { after: \"p99.9\" }", &[]);
+    in_call("hedge: false", &[]);
+    in_call("hedge: 90ms", &["R0110 6:12"]);
+    in_call("hedge: { after: 90 }", &["R0111 6:21"]);
+    in_call("hedge: { after: p100 }", &["R0111 6:21"]);
+    in_call("fallback: [ { stale: 60 } ]", &["R0111 6:26"]);
+    in_call("fallback: [ { stale: 60s, only: not_sent } ]", &[]);
+    in_call("fallback: [ { stale: 60s, value: 1 } ]", &["R0112 6:31"]);
     in_call("optional: yes", &["R0111 6:15"]);
     in_call("optional: \"true\"", &["R0110 6:15"]);
     in_call("decode: jsn", &["R0111 6:13"]);
@@ -67,6 +77,53 @@ fn values_are_refused_at_their_place() {
     check("server: { listen: localhost:80 }\n", &["R0111 1:19"]);
     check("server: { trusted: [10.0.0.0/8, x] }\n", &["R0111 1:33"]);
     check("server: { json: { depth: 0 } }\n", &["R0111 1:26"]);
+    check(
+        "route: GET /\npriority: urgent\nresponse: {}\n",
+        &["R0111 2:11"],
+    );
+    for fine in ["off", "false", "1"] {
+        let text = format!("server: {{ limits: {{ per_address: {fine} }} }}\n");
+        check(&text, &[]);
+    }
+    for wrong in ["0", "true", "none", "1.5"] {
+        let text = format!("server: {{ limits: {{ per_address: {wrong} }} }}\n");
+        check(&text, &["R0111 1:34"]);
+    }
+    for fine in ["25%", "0.5%", "512MiB", "100%"] {
+        check(&format!("server: {{ shed: {{ memory: {fine} }} }}\n"), &[]);
+    }
+    for wrong in ["0%", "25", "101%", "512MB", "much"] {
+        let text = format!("server: {{ shed: {{ memory: {wrong} }} }}\n");
+        check(&text, &["R0111 1:27"]);
+    }
+    for fine in [
+        "breaker: false",
+        "bulkhead: false",
+        "breaker: {}",
+        "bulkhead: { queue: 0 }",
+        "budget: { ratio: 0%, per_second: 0 }",
+    ] {
+        let text = format!("services: {{ a: {{ url: http://a, {fine} }} }}\n");
+        check(&text, &[]);
+    }
+    let in_service = |keys: &str, expected: &[&str]| {
+        check(
+            &format!("services:\n  a:\n    url: http://a\n    {keys}\n"),
+            expected,
+        );
+    };
+    in_service("breaker: true", &["R0110 4:14"]);
+    in_service(
+        "breaker: { consecutive: 0, min_requests: 0 }",
+        &["R0111 4:29", "R0111 4:46"],
+    );
+    in_service("breaker: { open: 1s }", &["R0111 4:22"]);
+    in_service(
+        "bulkhead: { max: 0, max_wait: 0ms }",
+        &["R0111 4:22", "R0111 4:35"],
+    );
+    in_service("budget: false", &["R0110 4:13"]);
+    in_service("budget: { ratio: 101% }", &["R0111 4:22"]);
     check("services: { a: { url: a:80 } }\n", &["R0111 1:23"]);
     check("services: { a: { urls: [] } }\n", &["R0111 1:24"]);
     check("services: { a: http://a }\n", &["R0110 1:16"]);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::document::{
-    FallbackSource, ForwardQuery, HttpVersion, Payload, ResponseBody, Retry, RetryOn,
+    FallbackSource, ForwardQuery, HttpVersion, Memory, Payload, Percentage, ResponseBody, Retry,
+    RetryOn,
 };
 
 #[test]
@@ -77,6 +78,10 @@ fn a_gateway_has_the_defaults_of_the_contract() {
     assert_eq!(server.timeouts.idle, Duration::from_secs(60));
     assert_eq!((server.json.depth, server.json.nodes), (64, 100_000));
     assert_eq!(server.drain.max, Duration::from_secs(30));
+    assert_eq!(server.limits.per_address, None);
+    assert_eq!(server.shed.lag, Duration::from_millis(20));
+    assert_eq!(server.shed.in_flight, 4096);
+    assert_eq!(server.shed.memory, Memory::Share(Percentage(2500)));
     let service = &documents.services[0];
     assert_eq!(service.http, HttpVersion::Auto);
     assert_eq!(service.connect_timeout, Duration::from_secs(1));

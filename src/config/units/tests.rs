@@ -85,6 +85,34 @@ fn shares_and_ranges() {
 }
 
 #[test]
+fn a_hedge_waits_for_a_time_or_a_percentile() {
+    assert_eq!(after("90ms"), Ok(After::Fixed(Duration::from_millis(90))));
+    assert_eq!(after("p95"), Ok(After::Percentile(9500)));
+    assert_eq!(after("p50"), Ok(After::Percentile(5000)));
+    assert_eq!(after("p99.9"), Ok(After::Percentile(9990)));
+    assert_eq!(after("p99.99"), Ok(After::Percentile(9999)));
+    assert_eq!(after("p0.01"), Ok(After::Percentile(1)));
+    for text in ["p0", "p100", "p99.999", "p", "p-1", "p1e1", "p 95", "pp95"] {
+        let help = after(text).err().flatten().unwrap();
+        assert!(help.contains("above 0 and below 100"), "{text}: {help}");
+    }
+    assert_eq!(after("P95"), Err(Some("write `p95`".into())));
+    assert_eq!(after("99.9%"), Err(Some("write `p99.9`".into())));
+    let help = "write `90ms`; or a percentile: `p95`";
+    assert_eq!(after("90"), Err(Some(help.into())));
+}
+
+#[test]
+fn memory_is_a_share_or_a_size() {
+    assert_eq!(memory("25%"), Ok(Memory::Share(Percentage(2500))));
+    assert_eq!(memory("512MiB"), Ok(Memory::Size(512 << 20)));
+    let help = |text: &str| memory(text).err().flatten().unwrap();
+    assert_eq!(help("0%"), "a share is above zero: write `25%`");
+    assert_eq!(help("25"), "write `25B`, or a share such as `25%`");
+    assert_eq!(help("512MB"), "write `512MiB`");
+}
+
+#[test]
 fn urls_of_services() {
     #[track_caller]
     fn check(text: &str, expected: Option<(bool, &str, u16, &str)>) {

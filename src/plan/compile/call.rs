@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use crate::config::document::{self, FallbackSource, Payload, RetryOn, Shared, Spanned};
+use crate::config::document::{self, Payload, Shared, Spanned};
 use crate::config::node::{Entry, Node};
 use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::path::Condition;
 use crate::plan::compile::names::{Names, Reader, list};
+use crate::plan::compile::retry::LEAST_ATTEMPT;
 use crate::plan::compile::services::{Reported, Services};
-use crate::plan::compile::templates;
-use crate::plan::timeline::{backoffs, call_time};
+use crate::plan::compile::{chain, retry, templates};
+use crate::plan::settings::Service;
+use crate::plan::timeline::call_time;
 use crate::plan::{
-    Body, Call, CallId, Decode, Fallback, FallbackKind, ForEach, ForwardQuery, Part, Retry, Role,
-    ServiceId, Source,
+    Body, Call, CallId, Decode, ForEach, ForwardQuery, Part, Role, ServiceId, Source,
 };
+use crate::policy::hedge;
 use crate::template::{Place, Text, url};
 
 /// What a call is compiled in.
@@ -27,8 +30,6 @@ pub struct Surroundings<'s, 'd> {
     pub owner: Option<&'d document::Call>,
 }
 
-/// Less than this gives no attempt a chance.
-const LEAST_ATTEMPT: Duration = Duration::from_millis(10);
 const BUILT_IN_BODY: u64 = 1024 * 1024;
 
 /// Compiles one call; `None` where it lacks what everything else needs. Its needs come later, from
@@ -52,6 +53,7 @@ pub fn compile(
         timeout,
         attempt_timeout,
         retry,
+        hedge,
         optional,
         fallback,
         when,
@@ -84,7 +86,7 @@ pub fn compile(
         // What is wrong with it is said of its owner.
         names.diagnostics.truncate(before);
     }
-    let chain = compile_chain(id, fallback.as_ref(), names);
+    let chain = chain::compile(id, fallback.as_ref(), names);
     let (service, path) = match target {
         Some(target) => {
             names.reading(Reader::Call(id), target.path.span);
@@ -128,6 +130,7 @@ pub fn compile(
     }
     let is_safe = safe.as_ref().is_some_and(|safe| safe.value);
     let has_key = idempotency_key.is_some();
+    let asks = asks_only(&method, is_safe);
     let is_idempotent = !matches!(method, Method::POST | Method::PATCH);
     let repeatable = is_idempotent || is_safe || has_key;
     let write = !is_idempotent && !is_safe;
@@ -151,14 +154,14 @@ pub fn compile(
     let inherited = shared
         .and_then(|shared| shared.retry.as_ref())
         .or(surroundings.defaults.retry.as_ref());
-    let mut retry_value = compile_retry(retry.as_ref(), inherited, repeatable && !streams, names);
+    let mut retry_value = retry::compile(retry.as_ref(), inherited, repeatable && !streams, names);
     let time = timeout_value.unwrap_or(call_time(surroundings.timeout));
-    let attempt_timeout_value = attempt_clock(&mut retry_value, time, attempt);
+    let attempt_timeout_value = retry::attempt_clock(&mut retry_value, time, attempt);
     if let Some(span) = own_attempt
         .map(|attempt| attempt.span)
         .or(retry.as_ref().map(|retry| retry.span))
     {
-        warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
+        retry::warn_late_attempts(&retry_value, time, attempt_timeout_value, span, names);
     }
     let most = match role {
         Role::Detached => time,
@@ -167,7 +170,9 @@ pub fn compile(
     check_time(name, timeout.as_ref(), most, names);
     // PUT and DELETE may be repeated, but a fallback call is another request altogether.
     let is_write = write || matches!(method, Method::PUT | Method::DELETE);
-    check_chain(call, service, is_write && !has_key, names, surroundings);
+    chain::check(call, service, is_write && !has_key, names, surroundings);
+    chain::check_stale(call, asks, names);
+    let hedge = compile_hedge(hedge.as_ref(), name, &method, asks, names);
     let for_each = looped.map(|(variable, source)| {
         let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
         ForEach {
@@ -189,9 +194,13 @@ pub fn compile(
     if call.for_each.is_some() && for_each.is_none() {
         return None;
     }
+    let service = service?;
+    let decode = compile_decode(decode.as_ref());
+    let asked = &surroundings.services.compiled[service.0];
+    let key_prefix = key_prefix(asked, decode, success_when.as_ref());
     Some(Call {
         name: name.value.clone(),
-        service: service?,
+        service,
         role,
         path: path?,
         method,
@@ -209,7 +218,7 @@ pub fn compile(
         timeout: timeout_value,
         attempt_timeout: attempt_timeout_value,
         retry: retry_value,
-        hedge: None,
+        hedge,
         optional: optional.as_ref().is_some_and(|optional| optional.value),
         fallback: chain,
         when,
@@ -224,17 +233,12 @@ pub fn compile(
             .collect(),
         success_when,
         take,
-        decode: match decode.as_ref().map(|decode| decode.value) {
-            None | Some(document::Decode::Auto) => Decode::Auto,
-            Some(document::Decode::Json) => Decode::Json,
-            Some(document::Decode::Text) => Decode::Text,
-            Some(document::Decode::None) => Decode::None,
-        },
+        decode,
         max_body: most_body.map_or(BUILT_IN_BODY, |most| most.value) as usize,
         idempotency_key,
         repeatable,
         write,
-        key_prefix: String::new(),
+        key_prefix,
         raw_demand: Default::default(),
         taken_demand: None,
     })
@@ -270,9 +274,15 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
             }
         }
     };
+    // A body that streams is gone when it has been sent.
+    let streams = matches!(
+        call.payload.as_ref().map(|payload| &payload.value),
+        Some(Payload::Forward)
+    );
     match role {
         Role::Pass => refuse(
             &[
+                ("hedge", key(&call.hedge).filter(|_| streams)),
                 ("max_body", key(&call.max_body)),
                 ("take", key(&call.take)),
                 ("decode", key(&call.decode)),
@@ -303,6 +313,7 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
         ),
         Role::Detached => refuse(
             &[
+                ("hedge", key(&call.hedge)),
                 ("optional", optional),
                 ("fallback", fallback),
                 ("pass_status", key(&call.pass_status)),
@@ -613,182 +624,65 @@ fn compile_payload(id: CallId, payload: Option<&Spanned<Payload>>, names: &mut N
     }
 }
 
-/// What a chain names; faults of it are found by [`check_chain`].
-fn compile_chain(
-    id: CallId,
-    chain: Option<&Spanned<Vec<document::Fallback>>>,
-    names: &mut Names,
-) -> Vec<Fallback> {
-    let mut compiled = Vec::new();
-    for entry in chain.iter().flat_map(|chain| &chain.value) {
-        let kind = match &entry.source {
-            FallbackSource::Value(node) => {
-                names.reading(Reader::Call(id), node.span);
-                Some(FallbackKind::Value(templates::json(&node.value, names)))
-            }
-            FallbackSource::Call(name) => match names.call_named(&name.value) {
-                Some(called) => Some(FallbackKind::Call(called)),
-                None => {
-                    let known: Vec<&str> = names.call_names().collect();
-                    let help = match nearest(&name.value, known.iter().copied()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("the calls of this route are {}", list(known.into_iter())),
-                    };
-                    let message = format!("unknown call `{}`", name.shown());
-                    names
-                        .diagnostics
-                        .push(Diagnostic::error("R0201", name.span, message).help(help));
-                    None
-                }
-            },
-        };
-        if let Some(kind) = kind {
-            compiled.push(Fallback {
-                only_not_sent: entry.only_not_sent.is_some(),
-                kind,
-            });
-        }
-    }
-    compiled
-}
-
-/// What `resilience.md` §3 forbids of a fallback call.
-fn check_chain(
-    call: &document::Call,
-    service: Option<ServiceId>,
-    is_unkeyed_write: bool,
-    names: &mut Names,
-    surroundings: &Surroundings<'_, '_>,
-) {
-    for entry in call.fallback.iter().flat_map(|chain| &chain.value) {
-        let FallbackSource::Call(called) = &entry.source else {
-            continue;
-        };
-        if is_unkeyed_write && entry.only_not_sent.is_none() {
-            let message = format!(
-                "`{}` may have written before `{}` is asked",
-                call.name.value, called.value
-            );
-            let found = Diagnostic::error("R0502", called.span, message);
-            let help = "write `only: not_sent` beside it, or give the call an `idempotency_key`";
-            names.diagnostics.push(found.help(help));
-        }
-        let theirs = surroundings.services.of_call(&called.value);
-        if theirs.is_some() && theirs == service {
-            let message = format!("`{}` asks the service that has just failed", called.value);
-            let found = Diagnostic::error("R0503", called.span, message);
-            names
-                .diagnostics
-                .push(found.help("let the fallback ask another service, or give a `value`"));
-        }
+/// A GET or HEAD, or a POST or PATCH that says so: asked twice it does no harm, and an old answer to it
+/// is still an answer.
+fn asks_only(method: &Method, is_safe: bool) -> bool {
+    match *method {
+        Method::GET | Method::HEAD => true,
+        Method::PUT | Method::DELETE => false,
+        _ => is_safe,
     }
 }
 
-fn compile_retry(
-    own: Option<&Spanned<document::Retry>>,
-    inherited: Option<&Spanned<document::Retry>>,
-    repeatable: bool,
+fn compile_hedge(
+    hedge: Option<&Spanned<document::Hedge>>,
+    name: &Spanned<String>,
+    method: &Method,
+    asks: bool,
     names: &mut Names,
-) -> Retry {
-    let built_in = Retry {
-        attempts: if repeatable { 2 } else { 1 },
-        connect: true,
-        reset: true,
-        timeout: true,
-        // 429 only where its `retry-after` fits, which `policy::retry` sees to.
-        statuses: vec![429, 502, 503, 504],
-        backoff: (Duration::from_millis(25), Duration::from_millis(250)),
+) -> Option<hedge::After> {
+    let hedge = hedge?;
+    if asks {
+        return Some(hedge.value.after.value);
+    }
+    let message = format!("`{}` writes, and a hedge would write twice", name.value);
+    let help = match *method {
+        Method::PUT | Method::DELETE => "take `hedge` away",
+        _ => "take `hedge` away, or write `safe: true` if the call only asks",
     };
-    let Some(written) = own.or(inherited) else {
-        return built_in;
-    };
-    let options = match &written.value {
-        document::Retry::Off => {
-            return Retry {
-                attempts: 1,
-                ..built_in
-            };
-        }
-        document::Retry::On(options) => options,
-    };
-    let document::RetryOptions {
-        attempts,
-        only,
-        backoff,
-    } = options;
-    let mut retry = Retry {
-        attempts: attempts
-            .as_ref()
-            .map_or(built_in.attempts, |attempts| attempts.value),
-        ..built_in
-    };
-    if let Some(backoff) = backoff {
-        retry.backoff = (backoff.value.from, backoff.value.to);
-    }
-    if let Some(only) = only {
-        let has = |word| only.value.iter().any(|entry| entry.value == word);
-        retry.connect = has(RetryOn::Connect);
-        retry.reset = has(RetryOn::Reset);
-        retry.timeout = has(RetryOn::Timeout);
-        retry.statuses = only
-            .value
-            .iter()
-            .filter_map(|entry| match entry.value {
-                RetryOn::Status(status) => Some(status),
-                _ => None,
-            })
-            .collect();
-    }
-    let is_connect_only = !retry.reset && !retry.timeout && retry.statuses.is_empty();
-    if repeatable || retry.attempts <= 1 || is_connect_only {
-        return retry;
-    }
-    if own.is_some() {
-        let found = Diagnostic::error("R0501", written.span, "a write that would be sent twice");
-        let help = "write `only: [connect]`, which is sure never to have arrived, or give the call an \
-                    `idempotency_key`, or `safe: true` if it only asks";
-        names.diagnostics.push(found.help(help));
-    }
-    // What `service` or `defaults` say is no word about this write.
-    Retry {
-        attempts: 1,
-        ..retry
-    }
-}
-
-/// (timeout − the upper ends of the backoffs) ÷ attempts; less than 10 ms leaves one attempt.
-fn attempt_clock(retry: &mut Retry, time: Duration, written: Option<Duration>) -> Duration {
-    if let Some(written) = written {
-        return written.min(time);
-    }
-    let each = time.saturating_sub(backoffs(retry)) / retry.attempts.max(1);
-    if each < LEAST_ATTEMPT {
-        retry.attempts = 1;
-        return time;
-    }
-    each
-}
-
-fn warn_late_attempts(
-    retry: &Retry,
-    time: Duration,
-    attempt: Duration,
-    span: Span,
-    names: &mut Names,
-) {
-    if retry.attempts < 2 || attempt.saturating_mul(retry.attempts - 1) < time {
-        return;
-    }
-    let message = format!(
-        "the last of {} attempts can never start: the others take {} ms, the call has {} ms",
-        retry.attempts,
-        (attempt * (retry.attempts - 1)).as_millis(),
-        time.as_millis()
-    );
-    let help = "lower `attempt_timeout` or `attempts`, or raise `timeout`";
     names
         .diagnostics
-        .push(Diagnostic::warning("R0302", span, message).help(help));
+        .push(Diagnostic::error("R0508", hedge.key, message).help(help));
+    None
+}
+
+fn compile_decode(decode: Option<&Spanned<document::Decode>>) -> Decode {
+    match decode.map(|decode| decode.value) {
+        None | Some(document::Decode::Auto) => Decode::Auto,
+        Some(document::Decode::Json) => Decode::Json,
+        Some(document::Decode::Text) => Decode::Text,
+        Some(document::Decode::None) => Decode::None,
+    }
+}
+
+/// What two calls must have in common to share an answer. The parts end with control characters,
+/// which neither names nor URLs hold; the condition, which may hold anything, comes last.
+fn key_prefix(service: &Service, decode: Decode, success_when: Option<&Condition>) -> String {
+    let mut prefix = format!("{}\u{1e}", service.name);
+    for endpoint in &service.endpoints {
+        let scheme = if endpoint.https { "https" } else { "http" };
+        let (authority, path) = (&endpoint.authority, &endpoint.prefix);
+        prefix.push_str(&format!("{scheme}://{authority}{path}\u{1f}"));
+    }
+    let decode = match decode {
+        Decode::Auto => "auto",
+        Decode::Json => "json",
+        Decode::Text => "text",
+        Decode::None => "none",
+    };
+    let condition = success_when.map_or("", Condition::text);
+    prefix.push_str(&format!("\u{1e}{decode}\u{1e}{condition}"));
+    prefix
 }
 
 fn check_time(

@@ -2,13 +2,15 @@
 //!
 //! Compiling is checking: there is no separate validator. It goes on after a fault, so that all of a
 //! configuration's faults are found in one run; a table comes out only when none of them is an error.
-//! `route.rs` and `call.rs` take the documents apart, `names.rs` resolves what their templates read,
-//! `graph.rs` orders the calls.
+//! `route.rs` and `call.rs` (with `chain.rs` and `retry.rs`) take the documents apart, `names.rs` resolves
+//! what their templates read, `graph.rs` orders the calls.
 
 mod call;
+mod chain;
 mod graph;
 mod input;
 pub mod names;
+mod retry;
 mod route;
 mod service;
 mod services;
@@ -111,6 +113,7 @@ fn server(document: &document::Server) -> settings::Server {
         limits,
         timeouts,
         json,
+        shed,
         drain,
         server_timing,
     } = document;
@@ -121,6 +124,7 @@ fn server(document: &document::Server) -> settings::Server {
         uri,
         body,
         streams,
+        per_address,
     } = *limits;
     let document::Timeouts {
         headers: head_timeout,
@@ -128,6 +132,12 @@ fn server(document: &document::Server) -> settings::Server {
         write_stall,
         body_rate,
     } = *timeouts;
+    let document::Shed {
+        lag,
+        in_flight,
+        memory,
+        memory_span: _,
+    } = *shed;
     settings::Server {
         listen: *listen,
         trusted: trusted.clone(),
@@ -138,7 +148,7 @@ fn server(document: &document::Server) -> settings::Server {
             uri: uri as usize,
             body: body as usize,
             streams,
-            per_address: None,
+            per_address: per_address.map(|most| most as usize),
         },
         timeouts: settings::Timeouts {
             headers: head_timeout,
@@ -150,11 +160,148 @@ fn server(document: &document::Server) -> settings::Server {
             depth: json.depth,
             nodes: json.nodes,
         },
-        shed: settings::Server::default().shed,
+        shed: settings::Shed {
+            lag,
+            in_flight: in_flight as usize,
+            memory: match memory {
+                document::Memory::Share(share) => settings::MemoryLimit::Share(share.0.into()),
+                document::Memory::Size(bytes) => settings::MemoryLimit::Size(bytes as usize),
+            },
+        },
         drain: settings::Drain {
             grace: drain.grace,
             max: drain.max,
         },
         server_timing: *server_timing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config;
+    use crate::plan::FallbackKind;
+    use crate::policy::hedge::After;
+    use crate::policy::shed::Priority;
+    use crate::policy::{breaker, budget, bulkhead};
+
+    fn compiled(name: &str, text: &str) -> Table {
+        let file = format!("anabranch-compile-{}-{name}.yaml", std::process::id());
+        let file = std::env::temp_dir().join(file);
+        std::fs::write(&file, text).unwrap();
+        let reading = config::read(std::slice::from_ref(&file), &|_| None);
+        std::fs::remove_file(&file).unwrap();
+        let reading = reading.unwrap_or_else(|_| panic!("the file is readable"));
+        assert!(reading.findings.is_empty(), "{:?}", reading.findings);
+        let compiled = compile(&reading.documents, &reading.files);
+        let table = compiled.table;
+        table.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics))
+    }
+
+    #[test]
+    fn what_is_not_written_is_the_default() {
+        let table = compiled(
+            "defaults",
+            "services: { a: { url: http://a } }\n---\nroute: GET /\ncalls: { a: { get: http://b/x } }\nresponse: { body: $.a.body }\n",
+        );
+        assert_eq!(table.server, settings::Server::default());
+        assert_eq!(table.services.len(), 2);
+        for service in &table.services {
+            assert_eq!(service.breaker, Some(breaker::Settings::default()));
+            assert_eq!(service.bulkhead, Some(bulkhead::Settings::default()));
+            assert_eq!(service.budget, budget::Settings::default());
+        }
+        assert_eq!(table.routes[0].priority, Priority::Normal);
+        assert_eq!(table.routes[0].calls[0].hedge, None);
+    }
+
+    #[test]
+    fn every_figure_arrives() {
+        let table = compiled(
+            "figures",
+            "server:
+  limits: { per_address: 7 }
+  shed: { lag: 5ms, in_flight: 9, memory: 512MiB }
+services:
+  a:
+    url: http://a
+    breaker: { consecutive: 3, window: 5s, success_rate: 12.5%, min_requests: 4, open: 2s..8s }
+    bulkhead: { max: 2, queue: 0, max_wait: 30ms }
+    budget: { ratio: 0%, per_second: 0 }
+  b: { url: http://b, breaker: false, bulkhead: false, budget: { ratio: 100% } }
+---
+route: GET /
+priority: bulk
+calls:
+  a: { get: /, hedge: { after: p99.9 }, fallback: [ { stale: 60s, only: not_sent }, { stale: 10s } ] }
+  b: { get: /, hedge: { after: 90ms } }
+response: { body: [ $.a.body, $.b.body ] }
+",
+        );
+        assert_eq!(table.server.limits.per_address, Some(7));
+        let shed = settings::Shed {
+            lag: Duration::from_millis(5),
+            in_flight: 9,
+            memory: settings::MemoryLimit::Size(512 << 20),
+        };
+        assert_eq!(table.server.shed, shed);
+        let [a, b] = table.services.as_slice() else {
+            panic!("two services");
+        };
+        let shut = breaker::Settings {
+            consecutive: 3,
+            window: Duration::from_secs(5),
+            success_rate: 1250,
+            min_requests: 4,
+            open: (Duration::from_secs(2), Duration::from_secs(8)),
+        };
+        let places = bulkhead::Settings {
+            max: 2,
+            queue: 0,
+            max_wait: Duration::from_millis(30),
+        };
+        assert_eq!((a.breaker, a.bulkhead), (Some(shut), Some(places)));
+        assert_eq!((a.budget.ratio, a.budget.per_second), (0, 0));
+        assert_eq!((b.breaker, b.bulkhead), (None, None));
+        assert_eq!((b.budget.ratio, b.budget.per_second), (10_000, 1));
+        let route = &table.routes[0];
+        assert_eq!(route.priority, Priority::Bulk);
+        assert_eq!(route.calls[0].hedge, Some(After::Percentile(9990)));
+        let after = After::Fixed(Duration::from_millis(90));
+        assert_eq!(route.calls[1].hedge, Some(after));
+        let chain = &route.calls[0].fallback;
+        assert!(matches!(chain[0].kind, FallbackKind::Stale(age) if age.as_secs() == 60));
+        assert!(chain[0].only_not_sent && !chain[1].only_not_sent);
+        assert!(route.calls[0].keeps_answers() && !route.calls[1].keeps_answers());
+    }
+
+    #[test]
+    fn an_answer_is_shared_only_by_calls_that_would_take_it_for_the_same() {
+        let table = compiled(
+            "prefix",
+            "services: { s: { url: http://s/x }, t: { urls: [ http://s/x, https://t ] } }
+---
+route: GET /
+timeout: 9s
+calls:
+  a: { service: s, get: /a }
+  b: { service: s, post: /b, timeout: 1s }
+  c: { service: s, get: /c, decode: text }
+  d: { service: s, get: /d, success_when: $.reply.status == 404 }
+  e: { service: t, get: /e }
+  f: { get: http://s/x }
+response: { body: [ $.a.body, $.b.body, $.c.body, $.d.body, $.e.body, $.f.body ] }
+",
+        );
+        let prefixes = table.routes[0].calls.iter().map(|call| &call.key_prefix);
+        let prefixes: Vec<&String> = prefixes.collect();
+        assert_eq!(prefixes[0], prefixes[1]);
+        assert_eq!(prefixes[0], "s\u{1e}http://s/x\u{1f}\u{1e}auto\u{1e}");
+        for (place, one) in prefixes.iter().enumerate().skip(1) {
+            let others = &prefixes[place + 1..];
+            assert!(!others.contains(one), "{one}");
+        }
     }
 }

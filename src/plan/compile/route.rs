@@ -53,6 +53,7 @@ pub fn compile<'d>(
         name,
         host,
         timeout,
+        priority,
         input,
         calls,
         calls_are_known,
@@ -115,7 +116,9 @@ pub fn compile<'d>(
             parameters,
             has_rest,
             timeout,
-            priority: Priority::Normal,
+            priority: priority
+                .as_ref()
+                .map_or(Priority::Normal, |priority| priority.value),
             body_demand: body_demand(&mut names, &input),
             input,
             forwards_body: calls.iter().any(|call| matches!(call.body, Body::Forward)),

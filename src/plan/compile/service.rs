@@ -16,6 +16,9 @@ pub fn compile(service: &document::Service, diagnostics: &mut Vec<Diagnostic>) -
         http,
         connect_timeout,
         pool,
+        breaker,
+        bulkhead,
+        budget,
         tls,
         shared: _,
     } = service;
@@ -33,9 +36,9 @@ pub fn compile(service: &document::Service, diagnostics: &mut Vec<Diagnostic>) -
             max_idle: pool.max_idle as usize,
             max_age: pool.max_age,
         },
-        breaker: Some(breaker::Settings::default()),
-        bulkhead: Some(bulkhead::Settings::default()),
-        budget: budget::Settings::default(),
+        breaker: breaker.map(compile_breaker),
+        bulkhead: bulkhead.map(compile_bulkhead),
+        budget: compile_budget(*budget),
         tls: Arc::new(match tls {
             Some(tls) => compile_tls(&tls.value, diagnostics),
             None => Tls::default(),
@@ -61,6 +64,44 @@ pub fn of_origin(name: String, https: bool, host: String, port: u16) -> Service 
         bulkhead: Some(bulkhead::Settings::default()),
         budget: budget::Settings::default(),
         tls: Arc::new(Tls::default()),
+    }
+}
+
+fn compile_breaker(breaker: document::Breaker) -> breaker::Settings {
+    let document::Breaker {
+        consecutive,
+        window,
+        success_rate,
+        min_requests,
+        open,
+    } = breaker;
+    breaker::Settings {
+        consecutive,
+        window,
+        success_rate: success_rate.0.into(),
+        min_requests,
+        open: (open.from, open.to),
+    }
+}
+
+fn compile_bulkhead(bulkhead: document::Bulkhead) -> bulkhead::Settings {
+    let document::Bulkhead {
+        max,
+        queue,
+        max_wait,
+    } = bulkhead;
+    bulkhead::Settings {
+        max: max as usize,
+        queue: queue as usize,
+        max_wait,
+    }
+}
+
+fn compile_budget(budget: document::Budget) -> budget::Settings {
+    let document::Budget { ratio, per_second } = budget;
+    budget::Settings {
+        ratio: ratio.0.into(),
+        per_second,
     }
 }
 
