@@ -140,17 +140,22 @@ fn scenario_10_hostile_json_meets_its_limits() {
     let objects = "{\"a\":1},".repeat((1 << 20) / 8 - 1);
     let objects = format!("[{objects}{:5}0]", "");
     let brackets = "[".repeat(1 << 20);
-    assert_eq!(objects.len(), brackets.len() - 1);
+    assert_eq!(objects.len(), brackets.len());
     let bodies = [objects, brackets].map(bytes::Bytes::from);
     real(async || {
+        // A test's build takes its time over 16 MiB, and the limit is what is to end each.
         let page = Page {
             timeout: "12000ms",
+            user: "timeout: 10s",
+            orders: "timeout: 10s",
             recs: "timeout: 10s",
             ..Page::in_real_time()
         };
         for body in &bodies {
             let r = Plot::always(Behaviour::json(body.clone()));
-            let world = World::real(&page, &[("r", r)]).await;
+            let mut world = World::real(&page, &[("r", r)]).await;
+            // While both cores scan, whoever sends or reads waits.
+            world.slack = Duration::from_secs(2);
             let peak = Peak::begin();
             for got in join_all((0..16).map(|_| world.get(PAGE))).await {
                 assert_eq!(got.status, 200);

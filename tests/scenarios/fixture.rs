@@ -20,6 +20,7 @@ pub struct Page {
     pub timeout: &'static str,
     /// Keys of the calls.
     pub user: &'static str,
+    pub orders: &'static str,
     pub recs: &'static str,
     pub price: &'static str,
     /// Further route documents.
@@ -36,6 +37,7 @@ impl Default for Page {
             p: "url: 'http://p.test'",
             timeout: "1000ms",
             user: "timeout: 300ms",
+            orders: "timeout: 300ms",
             recs: "timeout: 300ms",
             price: "optional: true",
             more: "",
@@ -58,6 +60,7 @@ impl Page {
             p,
             timeout,
             user,
+            orders,
             recs,
             price,
             more,
@@ -78,7 +81,7 @@ name: page
 timeout: {timeout}
 calls:
   user: {{ service: u, get: '/users/{{{{request.path.id}}}}', {user} }}
-  orders: {{ service: o, get: /orders, query: {{ user: $.user.body.id }}, timeout: 300ms }}
+  orders: {{ service: o, get: /orders, query: {{ user: $.user.body.id }}, {orders} }}
   recs: {{ service: r, get: /recs, {recs}, optional: true, fallback: [ {{ value: [] }} ] }}
   price: {{ service: p, get: /price, {price} }}
 response:

@@ -29,6 +29,7 @@ use crate::client::{self, Ask, Got};
 use crate::faulty::{Faulty, Pipes, Plot, Wire};
 use crate::figures::Figures;
 use crate::fixture::Page;
+use crate::invariants::SLACK;
 use crate::support::Folder;
 
 /// What a client's pipe holds.
@@ -47,6 +48,8 @@ pub struct World {
     /// without it.
     pub baseline: usize,
     pub telemetry: Arc<Telemetry>,
+    /// By how much moments may be apart beyond what the contract says.
+    pub slack: Duration,
     /// The timeout of the fixture's route.
     limit: Duration,
     asked: AtomicUsize,
@@ -249,9 +252,14 @@ impl Parts {
     }
 
     fn world(self, proxy: Proxy, baseline: usize) -> World {
+        let slack = match proxy {
+            Proxy::Real(_) => SLACK,
+            Proxy::Simulated(_) => Duration::ZERO,
+        };
         World {
             services: self.services,
             proxy,
+            slack,
             started: self.started,
             book: Mutex::default(),
             baseline,

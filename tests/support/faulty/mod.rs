@@ -177,7 +177,12 @@ impl Faulty {
             }
         });
         if waited.await.is_err() {
-            panic!("`{}` waits in vain: {:#?}", self.name, self.journal());
+            let (open, journal) = (self.lock().open(), self.journal());
+            let (seen, connections) = (journal.seen.len(), journal.connections.len());
+            let name = &self.name;
+            panic!(
+                "`{name}` waits in vain: {seen} requests, {open} open, {connections} connections"
+            );
         }
     }
 
