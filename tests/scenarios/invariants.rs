@@ -60,11 +60,21 @@ impl World {
             let taken = figures.named(name).map(|series| series.value.abs());
             (name.to_owned(), taken.sum())
         });
-        let tasks = match &self.proxy {
-            Proxy::Simulated(simulated) => simulated.tasks.count(),
-            Proxy::Real(_) => 0,
+        let (usage, tasks) = match &self.proxy {
+            Proxy::Simulated(simulated) => (
+                simulated.server.state().fetch.usage(),
+                simulated.tasks.count(),
+            ),
+            Proxy::Real(running) => (running.generations.in_force().client.usage(), 0),
         };
-        let held = gauges.chain([("tasks".to_owned(), tasks as f64)]);
+        let given = [
+            ("places", usage.places),
+            ("waiting", usage.waiting),
+            ("attempts", usage.attempts),
+            ("tasks", tasks),
+        ];
+        let given = given.map(|(name, taken)| (name.to_owned(), taken as f64));
+        let held = gauges.chain(given);
         held.filter(|(_, taken)| *taken != 0.0).collect()
     }
 

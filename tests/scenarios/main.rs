@@ -7,6 +7,7 @@ mod client;
 mod figures;
 mod fixture;
 mod invariants;
+mod limits;
 mod stage;
 mod world;
 

@@ -12,9 +12,10 @@ use std::time::Duration;
 use anabranch::app::{self, Options, Running};
 use anabranch::check::examine;
 use anabranch::diagnostic::Severity;
-use anabranch::downstream::Client;
 use anabranch::downstream::tasks::Tasks;
+use anabranch::downstream::{Client, Process};
 use anabranch::plan::Table;
+use anabranch::policy::memory::Memory;
 use anabranch::reload::watch::Mode;
 use anabranch::server::drain::Drain;
 use anabranch::server::{Server, State, connection};
@@ -64,7 +65,7 @@ pub enum Proxy {
 
 /// The parts of a proxy that lies in memory.
 pub struct Simulated {
-    server: Arc<Server<Client<Pipes>>>,
+    pub server: Arc<Server<Client<Pipes>>>,
     drain: Drain,
     pub tasks: Tasks,
 }
@@ -74,7 +75,8 @@ fn assemble(table: Table, pipes: Pipes, telemetry: &Arc<Telemetry>) -> Simulated
     let table = Arc::new(table);
     let meters = Arc::new(telemetry.meters(&table));
     let (tasks, drain) = (Tasks::new(4096), Drain::default());
-    let client = Client::new(&table, Arc::new(pipes), tasks.clone(), meters.clone());
+    let process = Process::new(tasks.clone(), Memory::new(1 << 30));
+    let client = Client::new(&table, Arc::new(pipes), process, meters.clone());
     let state = State {
         generation: 1,
         table,
