@@ -242,8 +242,7 @@ impl Decoder<'_> {
 
     pub fn count(&mut self, fields: &Fields<'_>, name: &str) -> Option<Spanned<u32>> {
         let found = self.leaf::<u32>(fields, name)?;
-        self.is_within(fields, name, found.with(found.value))
-            .then_some(found)
+        self.is_within(fields, name, found).then_some(found)
     }
 
     /// A count, or `off`.

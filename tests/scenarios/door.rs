@@ -233,8 +233,9 @@ fn scenario_22_slow_heads_cost_nobody_else_anything() {
             let took = took.unwrap();
             assert!(took >= CLOCK, "{took:?}");
             // The clock runs from when the proxy took the connection, at the latest when all were
-            // open; and a thousand that end at once keep two cores busy for a while.
-            let most = CLOCK + opening + Duration::from_secs(1);
+            // open; and a thousand that end at once keep two busy cores at work for a while. A clock
+            // that began anew with each byte would never end one of them.
+            let most = CLOCK + opening + Duration::from_secs(3);
             assert!(took <= most, "{took:?} {opening:?}");
         }
         world

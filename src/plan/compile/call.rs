@@ -172,7 +172,9 @@ pub fn compile(
     let is_write = write || matches!(method, Method::PUT | Method::DELETE);
     chain::check(call, service, is_write && !has_key, names, surroundings);
     chain::check_stale(call, asks, names);
-    let hedge = compile_hedge(hedge.as_ref(), name, &method, asks, names);
+    // A detached call has no hedge whatever it asks: `refuse_keys` says so.
+    let hedge = hedge.as_ref().filter(|_| role != Role::Detached);
+    let hedge = compile_hedge(hedge, name, &method, asks, names);
     let for_each = looped.map(|(variable, source)| {
         let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
         ForEach {
