@@ -3,7 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use anabranch::check;
+use anabranch::engine::fetch::Identity;
+use anabranch::plan::Table;
 
 pub mod case;
 pub mod script;
@@ -67,6 +72,35 @@ pub fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// The table of one file with this text.
+pub fn table(text: &str) -> Arc<Table> {
+    let folder = Folder::new();
+    let examination = check::examine_with(&[folder.write("route.yaml", text)], &|_| None);
+    let findings = examination.diagnostics;
+    examination.table.unwrap_or_else(|| panic!("{findings:?}"))
+}
+
+/// What calls are sent with beside their own headers.
+pub fn identity() -> Identity {
+    Identity {
+        request_id: "req-1".to_owned(),
+        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        trace_flags: 1,
+        trace_state: None,
+        client_ip: "192.0.2.7".parse().unwrap(),
+        via: None,
+    }
+}
+
+/// Runs a future on a clock that goes on only where nothing else is to be done.
+pub fn on_paused_time<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime.unwrap().block_on(future)
 }
 
 /// A folder of its own that goes when it is dropped.

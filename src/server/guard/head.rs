@@ -78,6 +78,8 @@ const FRAMING_NAMES: [&str; 10] = [
     "expect",
 ];
 
+const UPGRADE: &[u8] = b"upgrade";
+
 /// What `Connection` may not name: it would be taken off by us and missed by whoever relies on it.
 const NEVER_HOP_BY_HOP: [&str; 5] = [
     "host",
@@ -276,6 +278,20 @@ pub fn shadows_framing(name: &[u8]) -> bool {
                     .zip(name)
                     .all(|(left, right)| left == dashed(*right))
         })
+}
+
+/// Writes `trailer` over the name `upgrade`: as long, as much hop-by-hop, and dropped as `upgrade` is.
+///
+/// No protocol is switched to here; but of a connection that was asked to, hyper (1.12) drops what it
+/// has not written yet when it ends it, and the answer is cut for a client that reads slowly.
+pub fn hide_upgrade(head: &mut [u8]) {
+    for line in head.split_mut(|byte| *byte == b'\n') {
+        if let Some((name, [b':', ..])) = line.split_at_mut_checked(UPGRADE.len())
+            && name.eq_ignore_ascii_case(UPGRADE)
+        {
+            name.copy_from_slice(b"trailer");
+        }
+    }
 }
 
 fn dashed(byte: u8) -> u8 {

@@ -143,7 +143,7 @@ fn parse(head: &[u8]) -> Seen {
             let (name, value) = line.split_once(':').unwrap();
             let value = value.trim_matches([' ', '\t']);
             (
-                name.to_ascii_lowercase(),
+                name.to_ascii_lowercase().replace("upgrade", "trailer"),
                 value.chars().map(|character| character as u8).collect(),
             )
         })

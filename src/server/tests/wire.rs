@@ -45,6 +45,10 @@ impl Serve for Echo {
         if let Some(seconds) = parts.uri.path().strip_prefix("/slow/") {
             sleep(Duration::from_secs(seconds.parse().unwrap())).await;
         }
+        if parts.uri.path() == "/unread" {
+            gone.0 = None;
+            return Response::new(Answer::plain(large(), ticket));
+        }
         let Ok(body) = body.collect().await else {
             gone.0 = None;
             let status = ticket
@@ -63,12 +67,16 @@ impl Serve for Echo {
             body: body.to_bytes().to_vec(),
         });
         gone.0 = None;
-        let text = match parts.uri.path() {
-            "/large" => "x".repeat(1 << 20),
-            path => path.to_owned(),
+        let bytes = match parts.uri.path() {
+            "/large" => large(),
+            path => Bytes::from(path.to_owned()),
         };
-        Response::new(Answer::plain(Bytes::from(text), ticket))
+        Response::new(Answer::plain(bytes, ticket))
     }
+}
+
+fn large() -> Bytes {
+    Bytes::from("x".repeat(1 << 20))
 }
 
 struct Gone(Option<Arc<Mutex<usize>>>);
@@ -375,6 +383,16 @@ async fn a_client_that_does_not_read_is_cut() {
     wire.client.read_exact(&mut some).await.unwrap();
     (&mut wire.task).await.unwrap();
     assert_eq!(wire.opened.elapsed().as_secs(), 19);
+}
+
+/// The corpus of `tests/fuzz` has the input that found it: `upgrade-and-cut`.
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_is_whole_also_where_the_request_names_an_upgrade() {
+    let mut wire = Wire::with(settings::Server::default(), 1024);
+    wire.send("POST /unread HTTP/1.1\r\nhost: h\r\nUpgrade: h2c\r\ncontent-length: 9\r\n\r\nsome")
+        .await;
+    let (status, body) = wire.answer().await;
+    assert_eq!((status.as_str(), body.len()), ("HTTP/1.1 200 OK", 1 << 20));
 }
 
 #[tokio::test(start_paused = true)]
