@@ -19,10 +19,13 @@ use crate::admin::{self, Admin};
 use crate::check;
 use crate::downstream::Client;
 use crate::downstream::tasks::Tasks;
+use crate::plan::Table;
+use crate::policy::memory::Memory;
 use crate::reload::watch::{Mode, watch};
 use crate::reload::{Findings, Generation, Generations, Trigger};
 use crate::server::drain::{Drain, Phase};
-use crate::server::{Server, State, accept};
+use crate::server::lag::Lag;
+use crate::server::{Server, State, accept, container};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::{Telemetry, UPKEEP};
 
@@ -86,7 +89,7 @@ pub struct Running {
     pub admin: SocketAddr,
     tasks: Tasks,
     serving: Task,
-    _background: [Task; 4],
+    _background: [Task; 5],
 }
 
 /// Examines the configuration, takes the addresses, and serves.
@@ -94,6 +97,8 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let Options { paths, watch, log } = options;
     let telemetry = Arc::new(Telemetry::new(log));
     let tasks = Tasks::new(TASKS);
+    // Without a limit until there is a table that says one; nothing is served before.
+    let memory = Memory::new(usize::MAX);
     let first = check::examine(&paths);
     let (generations, findings) = Generations::start(
         paths,
@@ -110,17 +115,24 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let (operators, admin) = bind("admin.listen", settings.admin.listen)?;
 
     let drain = Drain::default();
+    bound(&memory, settings);
     let server = Arc::new(Server::new(
         state(&generation),
         telemetry.clone(),
         drain.clone(),
+        memory.clone(),
     ));
+    let load = server.load().clone();
     let swapped = server.clone();
-    generations.tell(move |generation| swapped.swap(state(generation)));
+    generations.tell(move |generation| {
+        bound(&memory, &generation.table);
+        swapped.swap(state(generation));
+    });
     let operator = Arc::new(Admin {
         generations: generations.clone(),
         telemetry: telemetry.clone(),
         drain: drain.clone(),
+        load: load.clone(),
         started: SystemTime::now(),
     });
     Ok(Running {
@@ -129,6 +141,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
             Task(tokio::spawn(admin::serve(operators, operator))),
             Task(tokio::spawn(self::watch(generations.clone(), watch))),
             Task(tokio::spawn(keep_up(telemetry.clone()))),
+            Task(tokio::spawn(measure(load.lag))),
             Task(tokio::spawn(tell_of_drain(
                 drain.clone(),
                 telemetry.clone(),
@@ -168,6 +181,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Lets bodies take as much as `table` says.
+fn bound(memory: &Memory, table: &Table) {
+    memory.set_limit(container::memory(table.server.shed.memory));
+}
+
 fn state(generation: &Generation) -> State<Client> {
     State {
         generation: generation.number,
@@ -186,6 +204,10 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
         // It ends badly only with the runtime.
         let _ = tokio::task::spawn_blocking(move || telemetry.metrics().upkeep()).await;
     }
+}
+
+async fn measure(lag: Arc<Lag>) {
+    lag.measure().await;
 }
 
 async fn tell_of_drain(drain: Drain, telemetry: Arc<Telemetry>) {
