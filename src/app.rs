@@ -24,7 +24,6 @@ use crate::policy::memory::Memory;
 use crate::reload::watch::{Mode, watch};
 use crate::reload::{Findings, Generation, Generations, Trigger};
 use crate::server::drain::{Drain, Phase};
-use crate::server::lag::Lag;
 use crate::server::{Server, State, accept, container};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::{Telemetry, UPKEEP};
@@ -122,7 +121,6 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         drain.clone(),
         memory.clone(),
     ));
-    let load = server.load().clone();
     let swapped = server.clone();
     generations.tell(move |generation| {
         bound(&memory, &generation.table);
@@ -132,16 +130,16 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         generations: generations.clone(),
         telemetry: telemetry.clone(),
         drain: drain.clone(),
-        load: load.clone(),
+        load: server.load().clone(),
         started: SystemTime::now(),
     });
     Ok(Running {
-        serving: Task(tokio::spawn(accept::serve(server, clients))),
+        serving: Task(tokio::spawn(accept::serve(server.clone(), clients))),
         _background: [
             Task(tokio::spawn(admin::serve(operators, operator))),
             Task(tokio::spawn(self::watch(generations.clone(), watch))),
             Task(tokio::spawn(keep_up(telemetry.clone()))),
-            Task(tokio::spawn(measure(load.lag))),
+            Task(tokio::spawn(measure(server.clone()))),
             Task(tokio::spawn(tell_of_drain(
                 drain.clone(),
                 telemetry.clone(),
@@ -206,8 +204,9 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
     }
 }
 
-async fn measure(lag: Arc<Lag>) {
-    lag.measure().await;
+async fn measure(server: Arc<Server<Client>>) {
+    let limit = || server.state().table.server.shed.lag;
+    server.load().lag.measure(limit).await;
 }
 
 async fn tell_of_drain(drain: Drain, telemetry: Arc<Telemetry>) {
