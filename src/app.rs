@@ -19,11 +19,12 @@ use crate::admin::{self, Admin};
 use crate::check;
 use crate::downstream::tasks::Tasks;
 use crate::downstream::{Client, Process};
+use crate::plan::Table;
 use crate::policy::memory::Memory;
 use crate::reload::watch::{Mode, watch};
 use crate::reload::{Findings, Generation, Generations, Trigger};
 use crate::server::drain::{Drain, Phase};
-use crate::server::{Server, State, accept};
+use crate::server::{Server, State, accept, container};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::{Telemetry, UPKEEP};
 
@@ -87,7 +88,7 @@ pub struct Running {
     pub admin: SocketAddr,
     tasks: Tasks,
     serving: Task,
-    _background: [Task; 4],
+    _background: [Task; 5],
 }
 
 /// Examines the configuration, takes the addresses, and serves.
@@ -95,13 +96,14 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let Options { paths, watch, log } = options;
     let telemetry = Arc::new(Telemetry::new(log));
     let tasks = Tasks::new(TASKS);
-    let memory = Memory::new(1 << 30);
+    // Without a limit until there is a table that says one; nothing is served before.
+    let memory = Memory::new(usize::MAX);
     let first = check::examine(&paths);
     let (generations, findings) = Generations::start(
         paths,
         check::examine,
         first,
-        Process::new(tasks.clone(), memory),
+        Process::new(tasks.clone(), memory.clone()),
         telemetry.clone(),
     )
     .map_err(Error::Refused)?;
@@ -112,25 +114,32 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let (operators, admin) = bind("admin.listen", settings.admin.listen)?;
 
     let drain = Drain::default();
+    bound(&memory, settings);
     let server = Arc::new(Server::new(
         state(&generation),
         telemetry.clone(),
         drain.clone(),
+        memory.clone(),
     ));
     let swapped = server.clone();
-    generations.tell(move |generation| swapped.swap(state(generation)));
+    generations.tell(move |generation| {
+        bound(&memory, &generation.table);
+        swapped.swap(state(generation));
+    });
     let operator = Arc::new(Admin {
         generations: generations.clone(),
         telemetry: telemetry.clone(),
         drain: drain.clone(),
+        load: server.load().clone(),
         started: SystemTime::now(),
     });
     Ok(Running {
-        serving: Task(tokio::spawn(accept::serve(server, clients))),
+        serving: Task(tokio::spawn(accept::serve(server.clone(), clients))),
         _background: [
             Task(tokio::spawn(admin::serve(operators, operator))),
             Task(tokio::spawn(self::watch(generations.clone(), watch))),
             Task(tokio::spawn(keep_up(telemetry.clone()))),
+            Task(tokio::spawn(measure(server.clone()))),
             Task(tokio::spawn(tell_of_drain(
                 drain.clone(),
                 telemetry.clone(),
@@ -170,6 +179,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Lets bodies take as much as `table` says.
+fn bound(memory: &Memory, table: &Table) {
+    memory.set_limit(container::memory(table.server.shed.memory));
+}
+
 fn state(generation: &Generation) -> State<Client> {
     State {
         generation: generation.number,
@@ -188,6 +202,11 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
         // It ends badly only with the runtime.
         let _ = tokio::task::spawn_blocking(move || telemetry.metrics().upkeep()).await;
     }
+}
+
+async fn measure(server: Arc<Server<Client>>) {
+    let limit = || server.state().table.server.shed.lag;
+    server.load().lag.measure(limit).await;
 }
 
 async fn tell_of_drain(drain: Drain, telemetry: Arc<Telemetry>) {

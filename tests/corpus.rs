@@ -140,6 +140,7 @@ async fn perform(table: &Table, case: &Case) -> Outcome {
         identity: Arc::new(identity()),
         started,
         deadline: started + route.timeout,
+        brownout: false,
     };
     let accepted = match input::accept(route, request) {
         Ok(accepted) => accepted,

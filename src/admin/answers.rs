@@ -29,12 +29,31 @@ pub(super) fn ready(admin: &Admin, verbose: bool) -> Answer {
         true => "the last edit was refused, see /config",
         false => "ok",
     };
+    let load = load(admin);
     let body = format!(
-        "listener: {word}\nconfiguration: ok, generation {} since {}\nfiles: {files}\n",
+        "listener: {word}\nconfiguration: ok, generation {} since {}\nfiles: {files}\n\
+         load: {} requests on {} connections, {} of {} bytes for bodies, lag {} ms\n",
         generation.number,
         time::rfc3339(generation.since),
+        load["requests"],
+        load["connections"],
+        load["memory_reserved"],
+        load["memory_limit"],
+        load["lag_ms"],
     );
     text(status, body)
+}
+
+/// What is under way at this moment, and how hard that is.
+fn load(admin: &Admin) -> Value {
+    let load = &admin.load;
+    json!({
+        "requests": load.counts.requests(),
+        "connections": load.counts.connections(),
+        "memory_reserved": load.memory.reserved(),
+        "memory_limit": load.memory.limit(),
+        "lag_ms": time::milliseconds(load.lag.now()),
+    })
 }
 
 fn is_refused(admin: &Admin) -> bool {
@@ -44,6 +63,9 @@ fn is_refused(admin: &Admin) -> bool {
 
 pub(super) async fn metrics(admin: &Admin) -> Answer {
     let telemetry = admin.telemetry.clone();
+    let load = &admin.load;
+    let metrics = telemetry.metrics();
+    metrics.pressed(load.memory.reserved(), load.lag.now());
     match tokio::task::spawn_blocking(move || telemetry.render()).await {
         Ok(body) => with_type(
             StatusCode::OK,
@@ -69,6 +91,7 @@ pub(super) fn config(admin: &Admin) -> Answer {
         "files": generation.table.files,
         "routes": generation.table.routes.len(),
         "services": generation.table.services.len(),
+        "load": load(admin),
         "last_refused": admin.generations.refused().map(|refused| refused_json(&refused)),
         "kept": kept.iter().map(|kept| kept.json()).collect::<Vec<_>>(),
     });

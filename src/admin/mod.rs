@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::reload::Generations;
+use crate::server::Load;
 use crate::server::drain::Drain;
 use crate::telemetry::Telemetry;
 
@@ -39,6 +40,7 @@ pub struct Admin {
     pub generations: Arc<Generations>,
     pub telemetry: Arc<Telemetry>,
     pub drain: Drain,
+    pub load: Load,
     pub started: SystemTime,
 }
 

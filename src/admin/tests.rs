@@ -16,6 +16,7 @@ use crate::downstream::tasks::Tasks;
 use crate::plan::{Table, settings};
 use crate::policy::memory::Memory;
 use crate::reload::Generations;
+use crate::server::Load;
 use crate::server::drain::Drain;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Log;
@@ -40,6 +41,11 @@ async fn start(next: &str) -> Fixture {
         generations: Arc::new(generations),
         telemetry,
         drain: drain.clone(),
+        load: Load {
+            counts: Arc::default(),
+            memory: Memory::new(1 << 20),
+            lag: Arc::default(),
+        },
         started: SystemTime::now(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -126,6 +132,8 @@ async fn readiness_ends_with_a_drain_and_liveness_does_not() {
         let (status, _, body) = fixture.get("/readyz?verbose").await;
         assert_eq!(status, ready);
         assert!(body.contains("generation 1"), "{body}");
+        let load = "load: 0 requests on 0 connections, 0 of 1048576 bytes for bodies, lag 0.0 ms";
+        assert!(body.contains(load), "{body}");
     }
 }
 
@@ -139,6 +147,7 @@ async fn what_is_in_force_is_told() {
     assert_eq!(config["generation"], 1);
     assert_eq!(config["files"][0], "a.yaml");
     assert_eq!(config["last_refused"], Value::Null);
+    assert_eq!(config["load"]["memory_limit"], 1 << 20);
     let (status, head, body) = fixture.get("/metrics").await;
     assert_eq!(status, 200);
     assert!(

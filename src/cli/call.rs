@@ -210,6 +210,7 @@ async fn answer(table: &Table, client: &Client, asked: Asked) -> Result<Answered
         identity,
         started,
         deadline: started + route.timeout,
+        brownout: false,
     };
     Ok(match input::accept(&route, request) {
         Ok(accepted) => {

@@ -63,6 +63,7 @@ fn text(status: &Value) -> String {
         status["routes"],
         status["services"],
     );
+    text.push_str(&load(&status["load"]));
     text.push_str(&reload::kept(status));
     let refused = &status["last_refused"];
     if refused["stands"] == true {
@@ -71,4 +72,16 @@ fn text(status: &Value) -> String {
         text.push_str(&reload::findings(refused));
     }
     text
+}
+
+fn load(load: &Value) -> String {
+    let mebibytes = |name: &str| load[name].as_f64().unwrap_or_default() / (1024.0 * 1024.0);
+    format!(
+        "load: {} requests on {} connections, {:.1} of {:.0} MiB for bodies, lag {} ms\n",
+        load["requests"],
+        load["connections"],
+        mebibytes("memory_reserved"),
+        mebibytes("memory_limit"),
+        load["lag_ms"],
+    )
 }

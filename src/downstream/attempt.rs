@@ -35,7 +35,7 @@ pub trait Finish<D: Dial>: Clone + Send + Sync + 'static {
 /// A failed attempt, with the answer that may be handed on if no other attempt is made.
 pub struct Failed<D: Dial> {
     pub fault: Fault,
-    pub answer: Option<Inbound<D>>,
+    pub answer: Option<Box<Inbound<D>>>,
 }
 
 impl<D: Dial> Failed<D> {

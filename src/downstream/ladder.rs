@@ -460,7 +460,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         };
         let finish = self.finish.clone();
         let answer = failed.answer;
-        let done = answer.map(|inbound| finish.hand_on(&self.exchange, inbound));
+        let done = answer.map(|inbound| finish.hand_on(&self.exchange, *inbound));
         self.end(done.ok_or(error))
     }
 
@@ -538,7 +538,7 @@ impl<D: Dial> Finish<D> for HeadOnly {
         if !inbound.status.is_success() {
             return Err(Failed {
                 fault: inbound.status_fault(),
-                answer: Some(inbound),
+                answer: Some(Box::new(inbound)),
             });
         }
         Ok(self.hand_on(exchange, inbound))

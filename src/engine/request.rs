@@ -28,6 +28,8 @@ pub struct Request {
     pub started: Instant,
     /// By then the client has its answer: the route's timeout, lowered by a trusted header.
     pub deadline: Instant,
+    /// There is too much to do: optional calls are left out.
+    pub brownout: bool,
 }
 
 /// The client's body as far as this route needs it.

@@ -237,6 +237,9 @@ impl<'r> Run<'r> {
         {
             return self.finish_item(id, item, Outcome::skipped());
         }
+        if self.is_left_out(id) {
+            return self.fail_item(id, item, CallError::new(Code::Overloaded));
+        }
         match self.exchange(id, id, item) {
             Ok(exchange) => {
                 let ticket = Ticket {
@@ -248,6 +251,13 @@ impl<'r> Run<'r> {
             }
             Err(error) => self.fail_item(id, item, error),
         }
+    }
+
+    /// A brownout spares the services what is optional.
+    fn is_left_out(&self, id: CallId) -> bool {
+        let call = &self.route.calls[id.0];
+        let is_brownout = self.context.accepted.request.brownout;
+        is_brownout && call.optional && call.role == Role::Normal
     }
 
     fn launch(&mut self, ticket: Ticket, stage: Stage, exchange: Exchange) {

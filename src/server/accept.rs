@@ -2,22 +2,26 @@
 
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::engine::fetch::Fetch;
-use crate::server::connection;
+use crate::server::addresses::Place;
 use crate::server::drain::{Drain, Phase};
-use crate::server::{Counts, Server};
+use crate::server::{Counts, Server, connection, identity};
 use crate::telemetry::log::{Level, Log};
 
 /// How long nothing is taken after an error that is ours: too many files open, no memory.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is logged that clients have too many connections.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// Serves `listener` until a drain has ended. The cap on connections is that of the state in force
 /// now; over it connections wait in the system's queue.
@@ -50,13 +54,21 @@ async fn take<F: Fetch + 'static>(
     connections: &mut JoinSet<()>,
 ) {
     let log = server.telemetry.log();
+    let mut refused = Refused::default();
     loop {
         tokio::select! {
             accepted = next(listener, permits) => match accepted {
-                Ok((stream, permit)) => start(server, stream, permit, connections),
+                Ok((stream, peer, permit)) => match place(server, peer) {
+                    Some(place) => {
+                        let open = Open::new(server.counts().clone(), place, permit);
+                        start(server, stream, peer, open, connections);
+                    }
+                    None => refused.add(server),
+                },
                 Err(error) => rest(&error, log).await,
             },
             Some(ended) = connections.join_next() => note_panic(&ended, log),
+            () = refused.is_to_be_told() => refused.tell(log),
         }
     }
 }
@@ -64,14 +76,56 @@ async fn take<F: Fetch + 'static>(
 async fn next(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = permits
         .clone()
         .acquire_owned()
         .await
         .expect("the semaphore is never closed");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
+}
+
+/// Where `peer` may have one more connection. Whoever is trusted stands for many clients.
+fn place<F: Fetch + 'static>(server: &Server<F>, peer: SocketAddr) -> Option<Place> {
+    let state = server.state();
+    let settings = &state.table.server;
+    let is_trusted = identity::is_trusted(peer.ip(), &settings.trusted);
+    let most = settings.limits.per_address.filter(|_| !is_trusted);
+    server.addresses.take(peer.ip(), most)
+}
+
+/// Connections that were closed at once, and not told of yet.
+#[derive(Default)]
+struct Refused {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Refused {
+    fn add<F: Fetch + 'static>(&mut self, server: &Server<F>) {
+        self.untold += 1;
+        server.telemetry.metrics().connection_refused();
+    }
+
+    /// One line for many: an attack is no reason to fill a disk.
+    async fn is_to_be_told(&self) {
+        match (self.untold, self.told) {
+            (0, _) => pending().await,
+            (_, None) => {}
+            (_, Some(told)) => sleep_until(told + SELDOM).await,
+        }
+    }
+
+    fn tell(&mut self, log: &Log) {
+        log.event(
+            Level::Warn,
+            "connections refused, an address has as many as `server.limits.per_address`",
+            [("refused", self.untold.into())],
+        );
+        self.untold = 0;
+        self.told = Some(Instant::now());
+    }
 }
 
 /// An error of the one connection costs nothing; one of ours would come again at once.
@@ -94,14 +148,12 @@ async fn rest(error: &io::Error, log: &Log) {
 fn start<F: Fetch + 'static>(
     server: &Arc<Server<F>>,
     stream: TcpStream,
-    permit: OwnedSemaphorePermit,
+    peer: SocketAddr,
+    open: Open,
     connections: &mut JoinSet<()>,
 ) {
-    // A client that is gone already has no address.
-    let Ok(peer) = stream.peer_addr() else { return };
     // Without it small answers wait; that it cannot be set is no reason not to answer.
     let _ = stream.set_nodelay(true);
-    let open = Open::new(server.counts.clone(), permit);
     let server = server.clone();
     connections.spawn(async move {
         let _open = open;
@@ -114,14 +166,16 @@ fn start<F: Fetch + 'static>(
 /// Counts a connection while it is open.
 struct Open {
     counts: Arc<Counts>,
+    _place: Place,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Open {
-    fn new(counts: Arc<Counts>, permit: OwnedSemaphorePermit) -> Open {
+    fn new(counts: Arc<Counts>, place: Place, permit: OwnedSemaphorePermit) -> Open {
         counts.begin_connection();
         Open {
             counts,
+            _place: place,
             _permit: permit,
         }
     }

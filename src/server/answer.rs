@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::engine::code::Code;
 use crate::engine::fetch::{ByteStream, StreamError};
 use crate::engine::reply::{Problem, ReplyBody};
 use crate::server::detached::Job;
+use crate::server::holding::holding;
 use crate::server::link::Ticket;
 use crate::server::report::Report;
 
@@ -151,7 +153,9 @@ pub struct Answer {
     is_shared: bool,
     stall: Duration,
     after: Option<After>,
-    ticket: Ticket,
+    /// Where the connection is shared, each frame that is handed over holds it too: HTTP/2 keeps the
+    /// last ones back until the client makes room, and that is still to wait for the client.
+    ticket: Arc<Ticket>,
 }
 
 enum Part {
@@ -171,7 +175,7 @@ impl Answer {
             is_shared: manner.is_shared,
             stall: manner.write_stall,
             after: Some(after),
-            ticket,
+            ticket: Arc::new(ticket),
         }
     }
 
@@ -183,7 +187,7 @@ impl Answer {
             is_shared: false,
             stall: Duration::from_secs(10),
             after: None,
-            ticket,
+            ticket: Arc::new(ticket),
         }
     }
 
@@ -255,7 +259,13 @@ impl Body for Answer {
         if let (Poll::Ready(Some(Err(_))), Some(after)) = (&polled, &mut this.after) {
             after.report.failed(Code::Truncated);
         }
-        polled
+        match this.is_shared {
+            true => polled.map_ok(|frame| {
+                let ticket = this.ticket.clone();
+                frame.map_data(|data| holding(data, ticket))
+            }),
+            false => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

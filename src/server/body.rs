@@ -13,7 +13,10 @@ use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use crate::engine::code::Code;
 use crate::engine::fetch::{ByteStream, StreamError};
+use crate::plan::settings;
+use crate::policy::memory::Reservation;
 use crate::server::guard::refusal::Refusal;
+use crate::server::holding::holding;
 
 /// A body may be slow for so long before its rate counts.
 const GRACE: Duration = Duration::from_secs(2);
@@ -33,9 +36,14 @@ impl Bounds {
         if self.rate == 0 {
             return self.deadline;
         }
-        let earned = Duration::from_secs_f64(received as f64 / self.rate as f64);
-        self.deadline.min(started + GRACE + earned)
+        self.deadline
+            .min(started + GRACE + earned(received, self.rate))
     }
+}
+
+/// The time that so many bytes may take.
+fn earned(received: usize, rate: usize) -> Duration {
+    Duration::from_secs_f64(received as f64 / rate as f64)
 }
 
 /// Whether a body already says that it is larger than `most`.
@@ -50,10 +58,12 @@ pub fn too_large() -> Refusal {
     )
 }
 
-/// Reads a body to its end. What broke it off, if it broke off, is asked of `why`.
+/// Reads a body to its end. What broke it off, if it broke off, is asked of `why`. It stays reserved
+/// for as long as any part of it is there; what is only announced takes no memory from others.
 pub async fn read<B>(
     mut body: B,
     bounds: Bounds,
+    mut reservation: Reservation,
     why: impl Fn() -> Option<Refusal>,
 ) -> Result<Bytes, Refusal>
 where
@@ -79,9 +89,21 @@ where
         if gathered.length() + data.len() > bounds.most {
             return Err(too_large());
         }
+        reservation.grow(data.len()).map_err(|_| no_memory())?;
         gathered.add(data);
     }
-    Ok(gathered.into_bytes())
+    let bytes = gathered.into_bytes();
+    if bytes.is_empty() {
+        return Ok(bytes);
+    }
+    Ok(holding(bytes, reservation))
+}
+
+fn no_memory() -> Refusal {
+    Refusal::new(
+        Code::Overloaded,
+        "there is no memory left for the body at this moment",
+    )
 }
 
 fn too_slow() -> Refusal {
@@ -131,11 +153,12 @@ impl Gathered {
 /// Why a streamed body broke off, for whoever answers the request.
 pub type Broken = Arc<OnceLock<Refusal>>;
 
-/// Hands a body on as it arrives: bounded, and broken off where nothing arrives for `stall`.
+/// Hands a body on as it arrives: bounded, and broken off where nothing arrives for `write_stall`, or
+/// less than `body_rate` while it is waited for.
 pub fn stream<B>(
     body: B,
     most: usize,
-    stall: Duration,
+    timeouts: &settings::Timeouts,
     why: impl Fn() -> Option<Refusal> + Send + Unpin + 'static,
 ) -> (ByteStream, Broken)
 where
@@ -145,8 +168,12 @@ where
     let streamed = Streamed {
         body,
         left: most,
-        stall,
-        clock: Box::pin(sleep(stall)),
+        received: 0,
+        rate: timeouts.body_rate,
+        stall: timeouts.write_stall,
+        clock: Box::pin(sleep(Duration::ZERO)),
+        waits_since: None,
+        waited: Duration::ZERO,
         why,
         reason: reason.clone(),
     };
@@ -156,8 +183,14 @@ where
 struct Streamed<B, W> {
     body: B,
     left: usize,
+    received: usize,
+    rate: usize,
     stall: Duration,
+    /// Runs while the client is waited for.
     clock: Pin<Box<Sleep>>,
+    waits_since: Option<Instant>,
+    /// In all, before that. The service's time is not the client's.
+    waited: Duration,
     why: W,
     reason: Broken,
 }
@@ -167,16 +200,34 @@ where
     B: Body<Data = Bytes> + Unpin,
     W: Fn() -> Option<Refusal>,
 {
+    fn poll_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.waits_since.is_none() {
+            let now = Instant::now();
+            self.waits_since = Some(now);
+            let patience = match self.rate {
+                0 => self.stall,
+                rate => {
+                    let all = GRACE + earned(self.received, rate);
+                    self.stall.min(all.saturating_sub(self.waited))
+                }
+            };
+            self.clock.as_mut().reset(now + patience);
+        }
+        self.clock.as_mut().poll(context)
+    }
+
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    ready!(self.clock.as_mut().poll(context));
+                    ready!(self.poll_clock(context));
                     return Poll::Ready(Some(Err(too_slow())));
                 }
             };
-            self.clock.as_mut().reset(Instant::now() + self.stall);
+            if let Some(since) = self.waits_since.take() {
+                self.waited += since.elapsed();
+            }
             return Poll::Ready(match frame {
                 None => None,
                 Some(Err(_)) => Some(Err((self.why)().unwrap_or_else(broken))),
@@ -186,6 +237,7 @@ where
                     Ok(data) if data.len() > self.left => Some(Err(too_large())),
                     Ok(data) => {
                         self.left -= data.len();
+                        self.received += data.len();
                         Some(Ok(data))
                     }
                 },

@@ -38,6 +38,11 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How often a quiet HTTP/2 client is asked whether it is there, and how long it may think.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// What HTTP/2 counts of a field beside its name and value (RFC 9113 §6.5.2), and the fields that are
+/// not a header.
+const FIELD: usize = 32;
+const PSEUDO_FIELDS: usize = 8;
+
 /// Streams opened and reset by a client, and streams that we reset, before the connection is ended.
 const RESETS_PENDING: usize = 20;
 const RESETS_BY_US: usize = 1024;
@@ -113,7 +118,11 @@ async fn run_two<I, S>(
     S: Serve,
 {
     let limits = &settings.limits;
-    let header_list = u32::try_from(limits.header_bytes + limits.uri).unwrap_or(u32::MAX);
+    // What is above h2's limit it answers by itself, with a 431 that nobody counts. So that limit is
+    // twice ours: what lies between is refused by us.
+    let fields = FIELD * (limits.headers + PSEUDO_FIELDS);
+    let header_list = 2 * (limits.header_bytes + limits.uri) + fields;
+    let header_list = u32::try_from(header_list).unwrap_or(u32::MAX);
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -140,6 +149,7 @@ async fn run_two<I, S>(
         biased;
         _ = connection => {}
         () = stalled(&link, settings.timeouts.write_stall) => {}
+        () = abandoned(&link, settings.timeouts.write_stall) => {}
     }
 }
 
@@ -168,6 +178,13 @@ async fn idle(link: &Link, limit: Duration) {
         }
         sleep_until(end).await;
     }
+}
+
+/// Ends when, from now on, no request was in flight for `limit`: a client that keeps a connection open
+/// after it was told that it ends.
+async fn abandoned(link: &Link, limit: Duration) {
+    tokio::time::sleep(limit).await;
+    idle(link, limit).await;
 }
 
 /// Ends when some answer could not be written for `limit`; looked after once in that time.

@@ -16,12 +16,14 @@ use tokio::time::Instant;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Fetch, Identity};
 use crate::engine::record::Record;
-use crate::engine::reply::{Problem, Reply};
+use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::{self, RequestBody};
 use crate::engine::{input, run};
 use crate::plan::Route;
 use crate::plan::matcher::Match;
 use crate::plan::settings;
+use crate::policy::memory::Reservation;
+use crate::policy::shed::{Cause, Verdict};
 use crate::server::answer::{self, After, Answer, Content, Manner};
 use crate::server::body::{self, Bounds, Broken};
 use crate::server::connection::Serve;
@@ -29,9 +31,10 @@ use crate::server::guard::head::{
     check_method, headers_too_large, is_target_text, shadows_framing,
 };
 use crate::server::guard::refusal::Refusal;
+use crate::server::holding::holding;
 use crate::server::link::Ticket;
 use crate::server::report::Report;
-use crate::server::{Server, State, clock, host, identity, query};
+use crate::server::{Server, State, clock, host, identity, query, shed};
 use crate::telemetry::Finished;
 
 /// The methods a route may have, for `OPTIONS *`.
@@ -47,7 +50,9 @@ enum Ending {
 
 impl From<Refusal> for Ending {
     fn from(refusal: Refusal) -> Ending {
-        Ending::Problem(Problem::new(refusal.code, refusal.detail))
+        let mut problem = Problem::new(refusal.code, refusal.detail);
+        problem.retry_after = (refusal.code == Code::Overloaded).then(shed::retry_after);
+        Ending::Problem(problem)
     }
 }
 
@@ -72,7 +77,7 @@ impl<F: Fetch + 'static> Serve for Server<F> {
         let head = Head::new(parts, &state.table.server, &ticket);
         let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_end_stream();
-        let work = answer(&state, &ticket, &head, body, &mut report, &mut is_read);
+        let work = self.answer(&state, &ticket, &head, body, &mut report, &mut is_read);
         let ending = caught(work).await.unwrap_or_else(|| {
             is_read = false;
             Problem::new(Code::Internal, "the request met a fault of ours").into()
@@ -111,7 +116,7 @@ impl<F: Fetch + 'static> Server<F> {
         Report::new(
             self.telemetry.clone(),
             state.meters.clone(),
-            self.counts.clone(),
+            self.counts().clone(),
             head.started,
             finished,
         )
@@ -143,7 +148,7 @@ impl<F: Fetch + 'static> Server<F> {
                 let mut content = Content {
                     status: reply.status,
                     headers: reply.headers,
-                    body: reply.body,
+                    body: self.counted(reply.body),
                 };
                 if let Some(Ok(timing)) = timing.map(HeaderValue::try_from)
                     && !timing.is_empty()
@@ -173,6 +178,17 @@ impl<F: Fetch + 'static> Server<F> {
             content.headers.insert(&answer::REQUEST_ID, id);
         }
         answer::frame(content, manner, ticket, After { report, detached })
+    }
+
+    /// A reply is there already and is not refused, but others are for it, until it is written.
+    fn counted(&self, body: ReplyBody) -> ReplyBody {
+        match body {
+            ReplyBody::Bytes(bytes) if !bytes.is_empty() => {
+                let reserved = self.load.memory.count(bytes.len());
+                ReplyBody::Bytes(holding(bytes, reserved))
+            }
+            body => body,
+        }
     }
 }
 
@@ -216,47 +232,91 @@ async fn caught<T>(work: impl Future<Output = Result<T, T>>) -> Option<T> {
     Some(result.unwrap_or_else(|ending| ending))
 }
 
-/// The answer to a request, `Err` where it comes from the door.
-async fn answer<F: Fetch + 'static>(
-    state: &State<F>,
-    ticket: &Ticket,
-    head: &Head,
-    body: Incoming,
-    report: &mut Report,
-    is_read: &mut bool,
-) -> Result<Ending, Ending> {
-    if let Some(refusal) = ticket.refusal() {
-        return Err(refusal.into());
+impl<F: Fetch + 'static> Server<F> {
+    /// The answer to a request, `Err` where it comes from the door.
+    async fn answer(
+        &self,
+        state: &State<F>,
+        ticket: &Ticket,
+        head: &Head,
+        body: Incoming,
+        report: &mut Report,
+        is_read: &mut bool,
+    ) -> Result<Ending, Ending> {
+        if let Some(refusal) = ticket.refusal() {
+            return Err(refusal.into());
+        }
+        let settings = &state.table.server;
+        check(&head.parts, &settings.limits)?;
+        let (route, parameters) = find(state, head)?;
+        report.note(|finished| finished.route = Some(route.clone()));
+        let is_trusted = identity::is_trusted(ticket.link().peer.ip(), &settings.trusted);
+        let deadline =
+            clock::deadline(head.started, route.timeout, &head.parts.headers, is_trusted)
+                .ok_or_else(|| {
+                    Problem::new(Code::DeadlineExhausted, "the client leaves too little time")
+                })?;
+        let brownout = self.is_brownout(&route, head, &settings.shed)?;
+        let raw_query = head.parts.uri.query();
+        let query = query::pairs(raw_query.unwrap_or(""))
+            .ok_or_else(|| Refusal::bad("an escape in the query is broken or is no UTF-8"))?;
+        let reservation = self.load.memory.reservation();
+        let received = receive(&route, settings, ticket, body, deadline, reservation).await;
+        let received = received.inspect_err(|refusal| {
+            if refusal.code == Code::Overloaded {
+                self.count_shed(&route, Cause::Memory);
+            }
+        });
+        let Received { body, broken } = received?;
+        *is_read |= broken.is_none();
+        let request = request::Request {
+            method: head.parts.method.clone(),
+            host: head.host.clone(),
+            parameters,
+            query,
+            raw_query: raw_query.map(str::to_owned),
+            headers: end_to_end(&head.parts.headers),
+            body,
+            client_ip: head.identity.client_ip,
+            identity: head.identity.clone(),
+            started: head.started,
+            deadline,
+            brownout,
+        };
+        let accepted = input::accept(&route, request)?;
+        let reply = run::run(&route, accepted, &*state.fetch).await;
+        Ok(blame_client(reply, broken.as_ref()))
     }
-    let settings = &state.table.server;
-    check(&head.parts, &settings.limits)?;
-    let (route, parameters) = find(state, head)?;
-    report.note(|finished| finished.route = Some(route.clone()));
-    let is_trusted = identity::is_trusted(ticket.link().peer.ip(), &settings.trusted);
-    let deadline = clock::deadline(head.started, route.timeout, &head.parts.headers, is_trusted)
-        .ok_or_else(|| {
-            Problem::new(Code::DeadlineExhausted, "the client leaves too little time")
-        })?;
-    let raw_query = head.parts.uri.query();
-    let query = query::pairs(raw_query.unwrap_or(""))
-        .ok_or_else(|| Refusal::bad("an escape in the query is broken or is no UTF-8"))?;
-    let (body, broken) = receive(&route, settings, ticket, body, deadline, is_read).await?;
-    let request = request::Request {
-        method: head.parts.method.clone(),
-        host: head.host.clone(),
-        parameters,
-        query,
-        raw_query: raw_query.map(str::to_owned),
-        headers: end_to_end(&head.parts.headers),
-        body,
-        client_ip: head.identity.client_ip,
-        identity: head.identity.clone(),
-        started: head.started,
-        deadline,
-    };
-    let accepted = input::accept(&route, request)?;
-    let reply = run::run(&route, accepted, &*state.fetch).await;
-    Ok(blame_client(reply, broken.as_ref()))
+
+    /// Whether what is optional of a request is left out; an error where it is not taken at all.
+    fn is_brownout(
+        &self,
+        route: &Route,
+        head: &Head,
+        limits: &settings::Shed,
+    ) -> Result<bool, Refusal> {
+        match shed::judge(&self.load, limits, route.priority, head.identity.client_ip) {
+            Verdict::Serve => Ok(false),
+            Verdict::Brownout => Ok(true),
+            Verdict::Refuse(cause) => {
+                self.count_shed(route, cause);
+                Err(Refusal::new(
+                    Code::Overloaded,
+                    "there is too much to do at this moment",
+                ))
+            }
+        }
+    }
+
+    fn count_shed(&self, route: &Route, cause: Cause) {
+        self.telemetry.metrics().shed(route.priority, cause);
+    }
+}
+
+struct Received {
+    body: RequestBody,
+    /// Of a body that is still to come.
+    broken: Option<Broken>,
 }
 
 /// The body as far as this route needs it.
@@ -266,26 +326,30 @@ async fn receive(
     ticket: &Ticket,
     body: Incoming,
     deadline: Instant,
-    is_read: &mut bool,
-) -> Result<(RequestBody, Option<Broken>), Refusal> {
+    reservation: Reservation,
+) -> Result<Received, Refusal> {
     let input_most = route.input.body.as_ref().map(|body| body.max);
     let most = input_most.unwrap_or(usize::MAX).min(settings.limits.body);
     if route.streams_request {
         if body::is_too_large(&body, most) {
             return Err(body::too_large());
         }
-        let stall = settings.timeouts.write_stall;
-        let (stream, broken) = body::stream(body, most, stall, ticket.inquiry());
-        return Ok((RequestBody::Stream(Mutex::new(Some(stream))), Some(broken)));
+        let (stream, broken) = body::stream(body, most, &settings.timeouts, ticket.inquiry());
+        return Ok(Received {
+            body: RequestBody::Stream(Mutex::new(Some(stream))),
+            broken: Some(broken),
+        });
     }
     let bounds = Bounds {
         most,
         rate: settings.timeouts.body_rate,
         deadline,
     };
-    let bytes = body::read(body, bounds, ticket.inquiry()).await?;
-    *is_read = true;
-    Ok((RequestBody::Read(bytes), None))
+    let bytes = body::read(body, bounds, reservation, ticket.inquiry()).await?;
+    Ok(Received {
+        body: RequestBody::Read(bytes),
+        broken: None,
+    })
 }
 
 /// A streamed body that the client broke off fails the call, but it is not the service's fault.

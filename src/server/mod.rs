@@ -5,19 +5,24 @@
 //! [`Fetch`] the [`State`] holds; nothing here knows a service. Read [`handle`] first.
 
 pub mod accept;
+pub mod addresses;
 pub mod answer;
 pub mod body;
 pub mod clock;
 pub mod connection;
+pub mod container;
 pub mod detached;
 pub mod drain;
 pub mod guard;
 pub mod handle;
+pub mod holding;
 pub mod host;
 pub mod identity;
+pub mod lag;
 pub mod link;
 pub mod query;
 pub mod report;
+pub mod shed;
 
 #[cfg(test)]
 mod tests;
@@ -29,8 +34,11 @@ use arc_swap::ArcSwap;
 
 use crate::engine::fetch::Fetch;
 use crate::plan::Table;
+use crate::policy::memory::Memory;
+use crate::server::addresses::Addresses;
 use crate::server::detached::Queue;
 use crate::server::drain::Drain;
+use crate::server::lag::Lag;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Meters;
 
@@ -49,17 +57,29 @@ pub struct Server<F> {
     telemetry: Arc<Telemetry>,
     drain: Drain,
     detached: Queue,
-    counts: Arc<Counts>,
+    load: Load,
+    addresses: Arc<Addresses>,
 }
 
 impl<F: Fetch + 'static> Server<F> {
-    pub fn new(state: State<F>, telemetry: Arc<Telemetry>, drain: Drain) -> Server<F> {
+    /// `memory` is what all bodies of the process share.
+    pub fn new(
+        state: State<F>,
+        telemetry: Arc<Telemetry>,
+        drain: Drain,
+        memory: Memory,
+    ) -> Server<F> {
         Server {
             state: ArcSwap::from_pointee(state),
             telemetry,
             drain,
             detached: Queue::default(),
-            counts: Arc::default(),
+            load: Load {
+                counts: Arc::default(),
+                memory,
+                lag: Arc::default(),
+            },
+            addresses: Arc::default(),
         }
     }
 
@@ -75,8 +95,21 @@ impl<F: Fetch + 'static> Server<F> {
 
     /// How many connections are open and how many requests have no answer yet.
     pub fn counts(&self) -> &Arc<Counts> {
-        &self.counts
+        &self.load.counts
     }
+
+    pub fn load(&self) -> &Load {
+        &self.load
+    }
+}
+
+/// What the process has to do, and how hard that is. Clones tell the same.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub counts: Arc<Counts>,
+    pub memory: Memory,
+    /// Somebody has to measure it: [`Lag::measure`].
+    pub lag: Arc<Lag>,
 }
 
 /// What a server has under way.

@@ -720,6 +720,15 @@ const HELP_HISTOGRAMS: [(&str, &str); 3] = [
     (QUEUE_WAIT, "How long first attempts wait for their place."),
 ];
 
+/// Every metric there is.
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let counters_and_gauges = HELP_COUNTERS.into_iter().chain(HELP_GAUGES);
+    counters_and_gauges
+        .chain(HELP_HISTOGRAMS)
+        .map(|(name, _)| name)
+}
+
 fn unix_seconds(moment: SystemTime) -> f64 {
     moment
         .duration_since(UNIX_EPOCH)

@@ -339,3 +339,18 @@ fn what_is_turned_away_is_counted_from_nothing_on() {
         ],
     );
 }
+
+#[test]
+fn the_reference_lists_every_metric() {
+    let reference = include_str!("../../docs/reference.md");
+    let mut listed: Vec<&str> = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `anabranch_")?.split('`').next())
+        .collect();
+    listed.sort_unstable();
+    let mut named: Vec<&str> = super::metrics::names()
+        .filter_map(|name| name.strip_prefix("anabranch_"))
+        .collect();
+    named.sort_unstable();
+    assert_eq!(listed, named);
+}

@@ -11,6 +11,7 @@ use anabranch::engine::fetch::{
 };
 use anabranch::json::Body;
 use anabranch::plan::Table;
+use anabranch::policy::memory::Memory;
 use anabranch::server::drain::Drain;
 use anabranch::server::{Server, State, connection};
 use anabranch::telemetry::Telemetry;
@@ -111,6 +112,7 @@ impl Fetch for Service {
                 status: 200,
                 headers: HeaderMap::new(),
                 body: Body::check(bytes, demand, exchange.route.json_limits).ok(),
+                held: None,
             }),
             attempts: 1,
         }
@@ -194,7 +196,7 @@ fn server(fetch: Arc<Service>, drain: Drain) -> Server<Service> {
         meters: Arc::new(telemetry.meters(&TABLE)),
         fetch,
     };
-    Server::new(state, telemetry, drain)
+    Server::new(state, telemetry, drain, Memory::new(1 << 30))
 }
 
 // === What is sent, read once more in the plainest way

@@ -4,13 +4,14 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use anabranch::downstream::Client;
 use anabranch::downstream::dial::Dial;
 use anabranch::downstream::observe::Silent;
 use anabranch::downstream::tasks::Tasks;
+use anabranch::downstream::{Client, Process};
 use anabranch::engine::code::Code;
 use anabranch::engine::fetch::{Exchange, Fetch, StreamedRequest};
 use anabranch::plan::{CallId, Route, Table};
+use anabranch::policy::memory::Memory;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt;
@@ -137,8 +138,9 @@ impl Service {
 
 fn client(service: Service) -> Client<Service> {
     fastrand::seed(7);
-    let (tasks, observe) = (Tasks::new(8), Arc::new(Silent));
-    Client::new(&TABLE, Arc::new(service), tasks, observe).expect("no service has a certificate")
+    let process = Process::new(Tasks::new(8), Memory::new(1 << 30));
+    let client = Client::new(&TABLE, Arc::new(service), process, Arc::new(Silent));
+    client.expect("no service has a certificate")
 }
 
 pub fn hold(bytes: &[u8]) {
@@ -201,6 +203,7 @@ fn exchange(route: &Arc<Route>, call: CallId) -> Exchange {
         headers: HeaderMap::new(),
         body: Bytes::new(),
         deadline: Instant::now() + TIMEOUT,
+        ends_with_route: false,
         identity: Arc::new(identity()),
     }
 }

@@ -127,6 +127,7 @@ async fn sent(id: &str, rest: &str) -> Vec<(String, String)> {
         identity: Arc::new(identity()),
         started,
         deadline: started + route.timeout,
+        brownout: false,
     };
     let recorder = Recorder::default();
     if let Ok(accepted) = input::accept(route, request) {

@@ -29,7 +29,7 @@ fn stale(act: Act) -> Plot {
 #[test]
 fn scenario_03_a_closed_port_is_tried_twice() {
     real(async || {
-        let world = World::real(&Page::in_real_time(), &[("u", Plot::behind(Door::Refused))]).await;
+        let world = World::real(&Page::default(), &[("u", Plot::behind(Door::Refused))]).await;
         let got = world.get(PAGE).await;
         assert_eq!((got.status, got.code().as_str()), (502, "connect_refused"));
         assert!(got.took() < Duration::from_millis(100) + SLACK, "{got:?}");
@@ -49,7 +49,7 @@ fn scenario_03_a_closed_port_is_tried_twice() {
 #[test]
 fn scenario_04_a_stale_connection_is_replaced_unseen() {
     real(async || {
-        let world = World::real(&Page::in_real_time(), &[("u", stale(Act::Close))]).await;
+        let world = World::real(&Page::default(), &[("u", stale(Act::Close))]).await;
         for _ in 0..2 {
             let got = world.get(PAGE).await;
             assert_eq!((got.status, got.text().as_str()), (200, WHOLE));
@@ -82,7 +82,7 @@ fn scenario_05_a_write_without_a_key_is_not_sent_again() {
         let page = Page {
             more: "---\nroute: POST /sign-up\nname: sign-up\ncalls:\n  user: { service: u, post: /users }\n\
                    response: { body: $.user.body }\n",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let world = World::real(&page, &[("u", stale(Act::Reset))]).await;
         assert_eq!(world.get(PAGE).await.status, 200);
@@ -115,7 +115,7 @@ fn scenario_09_reading_stops_soon_after_the_limit() {
         let page = Page {
             timeout: "6000ms",
             recs: "timeout: 5s",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let world = World::real(&page, &[("r", r)]).await;
         assert_eq!(world.get(PAGE).await.text(), WHOLE);
@@ -149,7 +149,7 @@ fn scenario_10_hostile_json_meets_its_limits() {
             user: "timeout: 10s",
             orders: "timeout: 10s",
             recs: "timeout: 10s",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         for body in &bodies {
             let r = Plot::always(Behaviour::json(body.clone()));
@@ -183,7 +183,7 @@ fn scenario_25_what_belongs_to_a_connection_stays_there() {
         let page = Page {
             more: "---\nroute: GET /user\nname: user\ncalls:\n  user: { service: u, get: /users/7 }\n\
                    response: { pass: user }\n",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let twice = format!("Content-Length: {0}\r\nContent-Length: {0}\r\n", ANN.len());
         let world = World::real(&page, &[("u", secretive(&twice))]).await;
@@ -212,7 +212,7 @@ fn scenario_25_what_belongs_to_a_connection_stays_there() {
 fn scenario_25_lengths_that_differ_are_a_protocol_error() {
     real(async || {
         let differing = format!("Content-Length: {}\r\nContent-Length: 3\r\n", ANN.len());
-        let world = World::real(&Page::in_real_time(), &[("u", secretive(&differing))]).await;
+        let world = World::real(&Page::default(), &[("u", secretive(&differing))]).await;
         let got = world.get(PAGE).await;
         assert_eq!((got.status, got.code().as_str()), (502, "protocol_error"));
         assert_eq!(got.error("user")["attempts"], 1);

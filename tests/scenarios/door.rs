@@ -80,7 +80,7 @@ impl Drop for Process {
 
 /// The grace is 2 s in place of 5, so that the test is shorter; nothing else depends on it.
 const DRAINED: &str = "
-server: { listen: '127.0.0.1:0', drain: { grace: 2s, max: 30s } }
+server: { listen: '127.0.0.1:0', shed: { lag: 5s }, drain: { grace: 2s, max: 30s } }
 admin: { listen: '127.0.0.1:0' }
 services: { u: { url: 'http://u.test' } }
 ---
@@ -205,7 +205,7 @@ fn scenario_22_slow_heads_cost_nobody_else_anything() {
         let page = Page {
             server: "timeouts: { headers: 2s }",
             more: "---\nroute: GET /quick\nname: quick\nresponse: { text: ok }\n",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let world = World::real(&page, &[]).await;
         let files = open_files();
@@ -328,7 +328,7 @@ fn scenario_23_unclear_framing_reaches_no_service() {
         let page = Page {
             more: "---\nroute: POST /sign-up\nname: sign-up\ncalls:\n  user: { service: u, post: /users }\n\
                    response: { body: $.user.body }\n",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let world = World::real(&page, &[]).await;
         for (name, text) in UNCLEAR {

@@ -46,11 +46,7 @@ impl Default for Page {
 }
 
 impl Page {
-    /// For scenarios in real time.
-    pub fn in_real_time() -> Page {
-        Page::default()
-    }
-
+    /// `shed.lag` keeps a busy machine from turning requests away.
     pub fn yaml(&self) -> String {
         let Page {
             server,
@@ -68,7 +64,7 @@ impl Page {
         let separator = if server.is_empty() { "" } else { ", " };
         format!(
             "\
-server: {{ listen: '127.0.0.1:0'{separator}{server} }}
+server: {{ listen: '127.0.0.1:0', shed: {{ lag: 5s }}{separator}{server} }}
 admin: {{ listen: '127.0.0.1:0' }}
 services:
   u: {{ {u} }}

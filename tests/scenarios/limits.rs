@@ -292,7 +292,6 @@ fn scenario_17_a_service_that_hangs_holds_no_more_than_its_own() {
     real(async || {
         let page = Page {
             // A test's build on two busy cores is late without being overloaded.
-            server: "shed: { lag: 5s }",
             u: "url: 'http://u.test', bulkhead: false",
             o: "url: 'http://o.test', bulkhead: false",
             p: "url: 'http://p.test', bulkhead: false",
@@ -302,7 +301,7 @@ fn scenario_17_a_service_that_hangs_holds_no_more_than_its_own() {
             orders: "timeout: 24s",
             recs: "timeout: 24s, retry: false",
             more: USER,
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let gate = Gate::new();
         let world = World::real(&page, &[("r", Plot::always(gate.hold("[1,2]")))]).await;

@@ -23,7 +23,7 @@ fn scenario_18_a_client_that_leaves_cancels_its_calls() {
         let page = Page {
             timeout: "20000ms",
             user: "timeout: 15s",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let world = World::real(&page, &[("u", u)]).await;
         let id = leave(&world, Ask::get("/page/7"), "u").await;
@@ -49,7 +49,7 @@ fn scenario_18_a_write_that_was_sent_is_left_to_finish() {
         let page = Page {
             more: "---\nroute: POST /sign-up\nname: sign-up\ncalls:\n  user: { service: u, post: /users }\n\
                    response: { body: $.user.body }\n",
-            ..Page::in_real_time()
+            ..Page::default()
         };
         let world = World::real(&page, &[("u", u)]).await;
         let id = leave(&world, Ask::post("/sign-up", "{}"), "u").await;

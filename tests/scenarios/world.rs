@@ -75,7 +75,8 @@ fn assemble(table: Table, pipes: Pipes, telemetry: &Arc<Telemetry>) -> Simulated
     let table = Arc::new(table);
     let meters = Arc::new(telemetry.meters(&table));
     let (tasks, drain) = (Tasks::new(4096), Drain::default());
-    let process = Process::new(tasks.clone(), Memory::new(1 << 30));
+    let memory = Memory::new(1 << 30);
+    let process = Process::new(tasks.clone(), memory.clone());
     let client = Client::new(&table, Arc::new(pipes), process, meters.clone());
     let state = State {
         generation: 1,
@@ -83,7 +84,7 @@ fn assemble(table: Table, pipes: Pipes, telemetry: &Arc<Telemetry>) -> Simulated
         meters,
         fetch: Arc::new(client.expect("the services can be used")),
     };
-    let server = Arc::new(Server::new(state, telemetry.clone(), drain.clone()));
+    let server = Arc::new(Server::new(state, telemetry.clone(), drain.clone(), memory));
     Simulated {
         server,
         drain,

@@ -93,6 +93,7 @@ impl Run<'_> {
                         return self.stand_in(id, item, body, Origin::Fallback, "value");
                     }
                 }
+                FallbackKind::Call(_) if self.is_left_out(id) => {}
                 FallbackKind::Call(called) => {
                     if !self.needs_are_met(*called) {
                         let state = &mut self.running(id).items[item];

@@ -31,6 +31,7 @@ async fn the_request_is_read_as_the_context_document_says() {
     for (path, expected) in rows {
         let text = format!("route: GET /{{id}}\nresponse: {{ body: {{ v: {path} }} }}\n");
         let asked = Asked {
+            brownout: false,
             parameters: &["a/b"],
             query: &[("q", "1"), ("q", "2"), ("r", "x")],
             headers: &[
@@ -83,6 +84,7 @@ response: { body: { p: $.request.path.id, q: $.request.query, s: $.request.cooki
 #[tokio::test(start_paused = true)]
 async fn typed_values_keep_their_type_and_digits() {
     let asked = Asked {
+        brownout: false,
         parameters: &["7"],
         query: &[
             ("tag", "a"),
@@ -102,6 +104,7 @@ async fn typed_values_keep_their_type_and_digits() {
 #[tokio::test(start_paused = true)]
 async fn all_violations_are_told_at_once() {
     let asked = Asked {
+        brownout: false,
         parameters: &["05"],
         query: &[
             ("n", "10"),

@@ -2,6 +2,7 @@
 
 mod answers;
 mod any;
+mod brownout;
 mod deadline;
 mod detached;
 mod failures;

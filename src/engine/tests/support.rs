@@ -285,6 +285,7 @@ pub struct Asked {
     pub query: &'static [(&'static str, &'static str)],
     pub headers: &'static [(&'static str, &'static str)],
     pub body: &'static str,
+    pub brownout: bool,
 }
 
 /// What came of it.
@@ -349,6 +350,7 @@ fn request(route: &Route, asked: Asked) -> Request {
         }),
         started,
         deadline: started + route.timeout,
+        brownout: asked.brownout,
     }
 }
 

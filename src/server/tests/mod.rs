@@ -1,6 +1,7 @@
 //! The server from its wire: on virtual time over pipes, and on loopback sockets.
 
 mod fuzz;
+mod load;
 mod requests;
 mod sockets;
 mod wire;

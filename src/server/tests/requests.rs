@@ -56,20 +56,20 @@ response: { body: { ip: $.request.client.ip, host: $.request.host, id: $.request
 
 /// One answer: status, headers in lower case, body.
 #[derive(Debug)]
-struct Answered {
-    status: u16,
+pub struct Answered {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Answered {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn parse(text: &str) -> Answered {
+    pub fn parse(text: &str) -> Answered {
         let (head, body) = text.split_once("\r\n\r\n").expect(text);
         Answered {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
@@ -80,7 +80,7 @@ impl Answered {
 }
 
 /// Sends `request` and takes all that comes until the server ends the connection.
-async fn all(world: &World, request: &str) -> String {
+pub async fn all(world: &World, request: &str) -> String {
     let (mut client, task) = world.connect();
     client.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
@@ -90,12 +90,12 @@ async fn all(world: &World, request: &str) -> String {
 }
 
 /// One request on a connection of its own.
-async fn ask(world: &World, request: &str) -> Answered {
+pub async fn ask(world: &World, request: &str) -> Answered {
     let closing = request.replacen("\r\n", "\r\nconnection: close\r\n", 1);
     Answered::parse(&all(world, &closing).await)
 }
 
-async fn get(world: &World, path: &str) -> Answered {
+pub async fn get(world: &World, path: &str) -> Answered {
     ask(world, &format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await
 }
 

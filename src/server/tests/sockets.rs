@@ -150,6 +150,57 @@ async fn over_the_cap_connections_wait() {
     assert!(answer(&mut third).await.starts_with("HTTP/1.1 200"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let world = World::with(ROUTES, |table| table.server.limits.per_address = Some(2));
+    let (address, _served) = start(&world).await;
+    let mut first = connect(address).await;
+    let mut second = connect(address).await;
+    for stream in [&mut first, &mut second] {
+        send(stream, "/a").await;
+        assert!(answer(stream).await.starts_with("HTTP/1.1 200"));
+    }
+    for _ in 0..5 {
+        let mut third = connect(address).await;
+        assert_eq!(third.read(&mut [0]).await.unwrap_or(0), 0);
+    }
+    assert_eq!(
+        world.metric("anabranch_connections_refused_total"),
+        Some(5.0)
+    );
+    while !world.log().contains("connections refused") {
+        tokio::task::yield_now().await;
+    }
+    let log = world.log();
+    assert_eq!(log.matches("connections refused").count(), 1, "{log}");
+    assert!(log.contains(r#""level":"warn""#), "{log}");
+    drop(first);
+    under_way(&world, 0, 1).await;
+    let mut again = connect(address).await;
+    send(&mut again, "/a").await;
+    assert!(answer(&mut again).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_trusted_has_any_number_of_connections() {
+    let world = World::with(ROUTES, |table| {
+        table.server.limits.per_address = Some(1);
+        table.server.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let (address, _served) = start(&world).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(address).await;
+        send(&mut stream, "/a").await;
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        streams.push(stream);
+    }
+    assert_eq!(
+        world.metric("anabranch_connections_refused_total"),
+        Some(0.0)
+    );
+}
+
 /// Unread bytes must not take the answer with them when the connection is closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_arrives_although_more_was_sent() {

@@ -24,6 +24,7 @@ use crate::engine::fetch::{
 use crate::json;
 use crate::plan::Table;
 use crate::plan::compile::compile;
+use crate::policy::memory::Memory;
 use crate::server::connection;
 use crate::server::drain::Drain;
 use crate::server::{Server, State};
@@ -198,28 +199,43 @@ pub struct World {
     pub fetch: Arc<Scripted>,
     pub telemetry: Arc<Telemetry>,
     pub drain: Drain,
+    pub memory: Memory,
     lines: Lines,
 }
 
 impl World {
     pub fn new(text: &str) -> World {
+        World::with(text, |_| {})
+    }
+
+    /// A world with settings that differ from those of its text.
+    pub fn with(text: &str, change: impl Fn(&mut Table)) -> World {
         let lines = Lines::default();
         let telemetry = Arc::new(Telemetry::new(Log::to(lines.clone(), Form::Json)));
         let fetch = Arc::new(Scripted::default());
         let drain = Drain::default();
-        let state = state(1, text, &telemetry, &fetch);
+        let memory = Memory::new(1 << 20);
+        let mut table = table(text);
+        change(&mut table);
+        let state = state(1, table, &telemetry, &fetch);
         World {
-            server: Arc::new(Server::new(state, telemetry.clone(), drain.clone())),
+            server: Arc::new(Server::new(
+                state,
+                telemetry.clone(),
+                drain.clone(),
+                memory.clone(),
+            )),
             fetch,
             telemetry,
             drain,
+            memory,
             lines,
         }
     }
 
     pub fn swap(&self, generation: u64, text: &str) {
         self.server
-            .swap(state(generation, text, &self.telemetry, &self.fetch));
+            .swap(state(generation, table(text), &self.telemetry, &self.fetch));
     }
 
     /// A connection of its own, over a pipe.
@@ -234,6 +250,14 @@ impl World {
         (client, task)
     }
 
+    /// The figure of this series.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        self.telemetry.metrics().upkeep();
+        let text = self.telemetry.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series))?;
+        Some(line.trim().parse().unwrap())
+    }
+
     /// The access log so far.
     pub fn log(&self) -> String {
         self.telemetry.log().flush(Duration::from_secs(5));
@@ -243,11 +267,11 @@ impl World {
 
 fn state(
     generation: u64,
-    text: &str,
+    table: Table,
     telemetry: &Telemetry,
     fetch: &Arc<Scripted>,
 ) -> State<Scripted> {
-    let table = Arc::new(table(text));
+    let table = Arc::new(table);
     State {
         generation,
         meters: Arc::new(telemetry.meters(&table)),
