@@ -64,27 +64,46 @@ impl Dial for Tcp {
 }
 
 /// Tries every address, the families in turn, each a little after the one before; the first
-/// connection wins.
+/// connection wins. Those that stay silent are tried once more: a handshake that was lost, because
+/// the service had no room for it in a rush, the system repeats only after a second.
 async fn connect_any(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Code> {
     let mut waiting = in_turn(addresses).into_iter();
+    let mut silent = Vec::new();
+    let mut is_repeated = false;
     let mut trying = FuturesUnordered::new();
     let mut failure = Code::ConnectUnreachable;
     loop {
         match waiting.next() {
-            Some(address) => trying.push(TcpStream::connect(SocketAddr::new(address, port))),
+            Some(address) => {
+                silent.push(address);
+                trying.push(connect(address, port));
+            }
             None if trying.is_empty() => return Err(failure),
             None => {}
         }
-        let ended = match waiting.len() {
-            0 => trying.next().await,
-            _ => timeout(STAGGER, trying.next()).await.unwrap_or(None),
+        let is_last = waiting.len() == 0 && is_repeated;
+        let ended = match is_last {
+            true => trying.next().await,
+            false => timeout(STAGGER, trying.next()).await.unwrap_or(None),
         };
         match ended {
-            Some(Ok(stream)) => return Ok(stream),
-            Some(Err(error)) => failure = code_of(&error),
+            Some((_, Ok(stream))) => return Ok(stream),
+            Some((address, Err(error))) => {
+                failure = code_of(&error);
+                silent.retain(|other| *other != address);
+            }
+            None if waiting.len() == 0 => {
+                waiting = std::mem::take(&mut silent).into_iter();
+                is_repeated = true;
+            }
             None => {}
         }
     }
+}
+
+async fn connect(address: IpAddr, port: u16) -> (IpAddr, io::Result<TcpStream>) {
+    let stream = TcpStream::connect(SocketAddr::new(address, port)).await;
+    (address, stream)
 }
 
 /// The addresses with the two families in turn, beginning with the resolver's first choice.
@@ -168,6 +187,28 @@ mod tests {
             found.unwrap().peer_addr().unwrap(),
             listener.local_addr().unwrap()
         );
+    }
+
+    /// Its queue of one is full, so that a handshake gets no answer until somebody takes one.
+    #[tokio::test]
+    async fn a_handshake_that_was_lost_is_tried_again_soon() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut filling = Vec::new();
+        while let Ok(filled) = timeout(STAGGER, connect(addresses(&["127.0.0.1"])[0], port)).await {
+            filling.push(filled.1.unwrap());
+        }
+        let started = Instant::now();
+        let rush = tokio::spawn(async move { connect_any(&addresses(&["127.0.0.1"]), port).await });
+        // Its first handshake is sent when this task waits, and finds no room.
+        tokio::task::yield_now().await;
+        while filling.pop().is_some() {
+            listener.accept().await.unwrap();
+        }
+        assert!(rush.await.unwrap().is_ok());
+        assert!(started.elapsed() < Duration::from_millis(900));
     }
 
     #[tokio::test]

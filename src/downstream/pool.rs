@@ -4,10 +4,12 @@
 //! used again; HTTP/2 connections are shared, a second one is opened only while the first is full or
 //! being closed. Refuses to know retries: whoever needs a connection that nobody used says so.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::downstream::connection::{Lease, One, Shared, Wire};
@@ -43,6 +45,8 @@ struct State<T: Wire> {
     /// The warmest last.
     idle: Vec<Idle<T>>,
     shared: Vec<Shared>,
+    /// Those who open a connection and would take one that is given back meanwhile.
+    waiting: VecDeque<oneshot::Sender<Box<One<T>>>>,
     /// Learned by ALPN: this endpoint speaks HTTP/1.1, so that nothing is shared.
     speaks_one: bool,
     /// The service is no longer configured: nothing is kept.
@@ -83,6 +87,7 @@ impl<D: Dial> Pool<D> {
             state: Mutex::new(State {
                 idle: Vec::new(),
                 shared: Vec::new(),
+                waiting: VecDeque::new(),
                 speaks_one: false,
                 retired: false,
             }),
@@ -97,7 +102,7 @@ impl<D: Dial> Pool<D> {
             return Ok(lease);
         }
         if !self.may_share() {
-            return self.open().await;
+            return self.open_or_take_over(need).await;
         }
         let asked = Instant::now();
         let mut last_failure = self.opening.lock().await;
@@ -111,7 +116,7 @@ impl<D: Dial> Pool<D> {
         }
         if !self.may_share() {
             drop(last_failure);
-            return self.open().await;
+            return self.open_or_take_over(need).await;
         }
         let opened = self.open().await;
         *last_failure = match &opened {
@@ -119,6 +124,25 @@ impl<D: Dial> Pool<D> {
             Err(fault) => Some((Instant::now(), fault.clone())),
         };
         opened
+    }
+
+    /// A new connection, or one that somebody gives back before the new one is open: in a rush many
+    /// are opened at once, and a handshake that the service had no room for is tried again late.
+    async fn open_or_take_over(self: &Arc<Self>, need: Need) -> Result<Lease<D::Io>, Fault> {
+        if !matches!(need, Need::Any) {
+            return self.open().await;
+        }
+        let (sender, given) = oneshot::channel();
+        {
+            let mut state = self.state();
+            state.waiting.retain(|waiter| !waiter.is_closed());
+            state.waiting.push_back(sender);
+        }
+        tokio::select! {
+            biased;
+            opened = self.open() => opened,
+            Ok(one) = given => Ok(Lease::One(one)),
+        }
     }
 
     /// Keeps a connection whose exchange is complete, if it can be used again.
@@ -136,6 +160,12 @@ impl<D: Dial> Pool<D> {
         let mut state = self.state();
         if state.retired || self.keep.max_idle == 0 {
             return;
+        }
+        while let Some(waiter) = state.waiting.pop_front() {
+            match waiter.send(one) {
+                Ok(()) => return,
+                Err(back) => one = back,
+            }
         }
         if state.idle.len() >= self.keep.max_idle {
             state.idle.remove(0);

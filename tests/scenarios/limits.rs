@@ -304,7 +304,9 @@ fn scenario_17_a_service_that_hangs_holds_no_more_than_its_own() {
             ..Page::default()
         };
         let gate = Gate::new();
-        let world = World::real(&page, &[("r", Plot::always(gate.hold("[1,2]")))]).await;
+        let mut world = World::real(&page, &[("r", Plot::always(gate.hold("[1,2]")))]).await;
+        // A rush of 256 pages keeps both cores of a debug build busy for as long.
+        world.slack = Duration::from_secs(1);
         let before = p99(&world).await;
         let r = world.service("r");
         let held = join_all((0..256).map(|_| world.get(PAGE)));
@@ -322,7 +324,8 @@ fn scenario_17_a_service_that_hangs_holds_no_more_than_its_own() {
             (refused, grown)
         };
         let (held, (refused, grown)) = tokio::join!(held, looked);
-        assert!(held.iter().all(|got| got.text() == WHOLE));
+        let other = held.iter().find(|got| got.text() != WHOLE);
+        assert!(other.is_none(), "{other:?}");
         assert!(grown < milliseconds(5), "{grown:?}");
         let mut waited = 0;
         for got in &refused {

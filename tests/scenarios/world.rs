@@ -228,7 +228,7 @@ struct Parts {
     services: BTreeMap<String, Arc<Faulty>>,
     started: Instant,
     limit: Duration,
-    telemetry: Arc<Telemetry>,
+    pub telemetry: Arc<Telemetry>,
     lines: Lines,
     folder: Folder,
 }
