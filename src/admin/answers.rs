@@ -4,7 +4,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, problem, with_type};
+use crate::downstream::Client;
 use crate::plan::Route;
+use crate::policy::breaker::State;
 use crate::reload::{Refused, Trigger};
 use crate::telemetry::metrics::ReloadResult;
 use crate::telemetry::time;
@@ -64,6 +66,7 @@ fn is_refused(admin: &Admin) -> bool {
 pub(super) async fn metrics(admin: &Admin) -> Answer {
     let telemetry = admin.telemetry.clone();
     let load = &admin.load;
+    admin.generations.in_force().client.tell();
     let metrics = telemetry.metrics();
     metrics.pressed(load.memory.reserved(), load.lag.now());
     match tokio::task::spawn_blocking(move || telemetry.render()).await {
@@ -92,10 +95,24 @@ pub(super) fn config(admin: &Admin) -> Answer {
         "routes": generation.table.routes.len(),
         "services": generation.table.services.len(),
         "load": load(admin),
+        "resting": resting(&generation.client),
         "last_refused": admin.generations.refused().map(|refused| refused_json(&refused)),
         "kept": kept.iter().map(|kept| kept.json()).collect::<Vec<_>>(),
     });
     with_json(StatusCode::OK, &body)
+}
+
+/// The endpoints whose breaker is not closed.
+fn resting(client: &Client) -> Vec<Value> {
+    let services = client.breakers();
+    let endpoints = services.flat_map(|(service, states)| {
+        let states = states.into_iter().enumerate();
+        let resting = states.filter(|(_, state)| *state != State::Closed);
+        resting.map(move |(endpoint, state)| {
+            json!({ "service": service, "endpoint": endpoint, "breaker": state.name() })
+        })
+    });
+    endpoints.collect()
 }
 
 fn refused_json(refused: &Refused) -> Value {

@@ -64,6 +64,7 @@ fn text(status: &Value) -> String {
         status["services"],
     );
     text.push_str(&load(&status["load"]));
+    text.push_str(&resting(&status["resting"]));
     text.push_str(&reload::kept(status));
     let refused = &status["last_refused"];
     if refused["stands"] == true {
@@ -72,6 +73,20 @@ fn text(status: &Value) -> String {
         text.push_str(&reload::findings(refused));
     }
     text
+}
+
+/// A line for each endpoint that is not asked, or only by way of trial.
+fn resting(endpoints: &Value) -> String {
+    let endpoints = endpoints.as_array().into_iter().flatten();
+    let lines = endpoints.map(|endpoint| {
+        let service = endpoint["service"].as_str().unwrap_or_default();
+        let state = match endpoint["breaker"].as_str() {
+            Some("half_open") => "is tried again after failing",
+            _ => "is given a rest after failing",
+        };
+        format!("{service}, endpoint {}, {state}\n", endpoint["endpoint"])
+    });
+    lines.collect()
 }
 
 fn load(load: &Value) -> String {

@@ -206,6 +206,11 @@ impl Guards {
         (0..self.endpoints.count).map(state).collect()
     }
 
+    /// How long until an endpoint may be asked.
+    pub fn rest(&self) -> Duration {
+        self.endpoints.rest(Instant::now())
+    }
+
     pub fn usage(&self) -> Usage {
         let bulkhead = self.bulkhead.as_deref().map(lock);
         let balance = lock(&self.endpoints.balance);

@@ -87,8 +87,6 @@ struct Climb<'c, D: Dial, F> {
     streams: bool,
     finish: F,
     state: Mutex<State>,
-    /// Requests that have left us.
-    made: AtomicU32,
     /// Attempts under way.
     running: AtomicU32,
     /// Bytes of an attempt before the last may have reached the service.
@@ -136,7 +134,6 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
                 body,
                 ..State::default()
             }),
-            made: AtomicU32::new(0),
             running: AtomicU32::new(0),
             may_have_arrived: AtomicBool::new(false),
         }
@@ -446,7 +443,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     }
 
     fn count(&self, kind: Kind, reason: &'static str) {
-        self.made.fetch_add(1, Ordering::Relaxed);
+        self.exchange.made.count();
         self.told.observe.attempt(self.told.service, kind, reason);
     }
 
@@ -467,7 +464,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     fn end<T>(self, result: Result<T, CallError>) -> Climbed<T> {
         Climbed {
             result,
-            attempts: self.made.into_inner(),
+            attempts: self.exchange.made.so_far(),
         }
     }
 }

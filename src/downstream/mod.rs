@@ -162,6 +162,12 @@ impl<D: Dial> Client<D> {
         })
     }
 
+    /// How long until every service has an endpoint that may be asked.
+    pub fn rest(&self) -> Duration {
+        let rests = self.services.iter().map(|service| service.guards.rest());
+        rests.max().unwrap_or_default()
+    }
+
     /// The services by name, with the states of their endpoints' breakers.
     pub fn breakers(&self) -> impl Iterator<Item = (&str, Vec<State>)> {
         let services = self.services.iter();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,7 +53,23 @@ pub struct Exchange {
     pub deadline: Instant,
     /// The deadline is the route's or the client's: it comes before the call's own timeout.
     pub ends_with_route: bool,
+    /// Counts the requests as they leave us.
+    pub made: Made,
     pub identity: Arc<Identity>,
+}
+
+/// How many requests a call has made, also while it is under way. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Made(Arc<AtomicU32>);
+
+impl Made {
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn so_far(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Exchange {

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::engine::context::Context;
-use crate::engine::fetch::Exchange;
+use crate::engine::fetch::{Exchange, Made};
 use crate::engine::request::RequestBody;
 use crate::json::{Kind, Value};
 use crate::path::{Env, Frame, Root};
@@ -55,6 +55,7 @@ pub fn exchange(
         body,
         deadline: ends.deadline,
         ends_with_route: ends.ends_with_route,
+        made: Made::default(),
         identity: Arc::clone(&context.accepted.request.identity),
     })
 }

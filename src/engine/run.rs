@@ -23,7 +23,7 @@ use crate::engine::code::Code;
 use crate::engine::context::{Context, Settled, WithReply};
 use crate::engine::errors::Entry;
 use crate::engine::fetch::{
-    Answer, CallError, Exchange, Fetch, Fetched, LEAST_TIME, STITCH_RESERVE,
+    Answer, CallError, Exchange, Fetch, Fetched, LEAST_TIME, Made, STITCH_RESERVE,
 };
 use crate::engine::outcome::Outcome;
 use crate::engine::reply::Reply;
@@ -261,6 +261,11 @@ impl<'r> Run<'r> {
     }
 
     fn launch(&mut self, ticket: Ticket, stage: Stage, exchange: Exchange) {
+        let made = exchange.made.clone();
+        match ticket.fallback {
+            None => self.running(ticket.call).items[ticket.item].made = made,
+            Some(_) => self.asked(exchange.call).made.push(made),
+        }
         self.running(ticket.call).items[ticket.item].stage = stage;
         self.launches.push(Launch { ticket, exchange });
     }
@@ -308,6 +313,7 @@ impl<'r> Run<'r> {
                 let running = self.running(id);
                 running.attempts += fetched.attempts;
                 running.items[item].attempts = fetched.attempts;
+                running.items[item].made = Made::default();
                 let taken = fetched
                     .result
                     .and_then(|answer| self.take(id, id, item, answer));

@@ -9,7 +9,7 @@ use anabranch::downstream::observe::Silent;
 use anabranch::downstream::tasks::Tasks;
 use anabranch::downstream::{Client, Process};
 use anabranch::engine::code::Code;
-use anabranch::engine::fetch::{Exchange, Fetch, StreamedRequest};
+use anabranch::engine::fetch::{Exchange, Fetch, Made, StreamedRequest};
 use anabranch::plan::{CallId, Route, Table};
 use anabranch::policy::memory::Memory;
 use bytes::Bytes;
@@ -204,6 +204,7 @@ fn exchange(route: &Arc<Route>, call: CallId) -> Exchange {
         body: Bytes::new(),
         deadline: Instant::now() + TIMEOUT,
         ends_with_route: false,
+        made: Made::default(),
         identity: Arc::new(identity()),
     }
 }

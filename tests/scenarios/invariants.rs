@@ -20,9 +20,6 @@ const LATE: Duration = Duration::from_millis(20);
 /// other work a task that is ready may have to wait for its turn this long. Virtual time has none.
 pub const SLACK: Duration = Duration::from_millis(100);
 
-/// Requests for one call at most: two attempts and one transparent replay.
-const MOST: u64 = 3;
-
 /// Until pools have let go of idle connections: 4 s, and the second between two looks.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -148,12 +145,8 @@ impl World {
         let mut said = BTreeMap::new();
         for line in &self.log() {
             for call in line["calls"].as_array().into_iter().flatten() {
-                let attempts = match call["outcome"].as_str() {
-                    // Cut short by a call that failed: the line does not tell how far it came.
-                    Some("cancelled") => MOST,
-                    _ => call["attempts"].as_u64().unwrap(),
-                };
-                assert!(attempts <= MOST, "I4: {line}");
+                let attempts = call["attempts"].as_u64().unwrap();
+                assert!(attempts <= self.most, "I4: {line}");
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let service = service_of(figures, &text(&line["route"]), &text(&call["name"]));
                 let key = (text(&line["request_id"]), service);
@@ -239,10 +232,16 @@ fn configured(name: &str) -> &str {
 fn check_figures(name: &str, saw: usize, figures: &Figures) {
     const ATTEMPTS: &str = "anabranch_attempts_total";
     let of = |kind| figures.sum(ATTEMPTS, &[("service", name), ("kind", kind)]);
-    let (first, retry, transparent) = (of("first"), of("retry"), of("transparent"));
+    // A probe is a first attempt or a retry.
+    let first = of("first") + of("alternate") + of("probe");
+    let (retry, transparent) = (of("retry"), of("transparent"));
+    let retry = retry + of("hedge");
     let sent = figures.sum(ATTEMPTS, &[("service", name)]);
     assert!(saw as f64 <= sent, "I4: `{name}` saw {saw} of {sent}");
-    assert!(retry <= first, "I4: `{name}`: {retry} retries of {first}");
+    assert!(
+        retry <= first,
+        "I4: `{name}`: {retry} retries and hedges of {first}"
+    );
     assert!(
         transparent <= first + retry,
         "I4: `{name}`: {transparent} replays"

@@ -19,5 +19,6 @@ mod support;
 mod answers;
 mod connections;
 mod door;
+mod simulation;
 mod streams;
 mod time;

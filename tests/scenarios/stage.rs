@@ -30,23 +30,32 @@ pub struct Trace(pub Vec<String>);
 
 /// Runs `scenario` twice on virtual time.
 pub fn simulated(scenario: impl AsyncFn() -> Trace) {
+    simulated_by(SEED, 2, scenario);
+}
+
+/// Runs `scenario` so often on virtual time, each time with chances drawn from `seed`.
+pub fn simulated_by(seed: u64, times: usize, scenario: impl AsyncFn() -> Trace) {
     let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
     watch_panics();
-    println!("seed {SEED}");
+    println!("seed {seed}");
     // Drawn once a process: not in the first run only.
     anabranch::downstream::send::pseudonym();
-    let [first, second] = [(); 2].map(|()| {
-        fastrand::seed(SEED);
+    let run = || {
+        fastrand::seed(seed);
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build().unwrap();
         let trace = runtime.block_on(scenario());
         assert_eq!(panics(), 0, "I10: something panicked");
         trace.0
-    });
-    for (line, (first, second)) in first.iter().zip(&second).enumerate() {
-        assert_eq!(first, second, "I12: line {line} of the trace");
+    };
+    let first = run();
+    for _ in 1..times {
+        let second = run();
+        for (line, (first, second)) in first.iter().zip(&second).enumerate() {
+            assert_eq!(first, second, "I12: line {line} of the trace");
+        }
+        assert_eq!(first.len(), second.len(), "I12: the length of the trace");
     }
-    assert_eq!(first.len(), second.len(), "I12: the length of the trace");
 }
 
 /// Runs `scenario` in real time, alone, until a run has left the memory as the one before it did. The

@@ -51,6 +51,9 @@ pub struct World {
     pub telemetry: Arc<Telemetry>,
     /// By how much moments may be apart beyond what the contract says.
     pub slack: Duration,
+    /// Requests for one call at most: two attempts and one transparent replay, unless a scenario
+    /// hedges too.
+    pub most: u64,
     /// The timeout of the fixture's route.
     limit: Duration,
     asked: AtomicUsize,
@@ -137,6 +140,14 @@ impl World {
 
     pub fn service(&self, name: &str) -> &Faulty {
         &self.services[name]
+    }
+
+    /// How long until each service may be asked again.
+    pub fn rest(&self) -> Duration {
+        match &self.proxy {
+            Proxy::Simulated(simulated) => simulated.server.state().fetch.rest(),
+            Proxy::Real(running) => running.generations.in_force().client.rest(),
+        }
     }
 
     /// Since the start.
@@ -263,6 +274,7 @@ impl Parts {
             services: self.services,
             proxy,
             slack,
+            most: 3,
             started: self.started,
             book: Mutex::default(),
             baseline,

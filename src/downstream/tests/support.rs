@@ -17,7 +17,7 @@ use crate::downstream::observe::{Kind, Observe};
 use crate::downstream::tasks::Tasks;
 use crate::downstream::{Client, Process};
 use crate::engine::code::Code;
-use crate::engine::fetch::{Exchange, Fetch, Fetched, Identity};
+use crate::engine::fetch::{Exchange, Fetch, Fetched, Identity, Made};
 use crate::json;
 use crate::plan::settings::{self, Endpoint, HttpVersion};
 use crate::plan::{
@@ -416,6 +416,7 @@ pub fn exchange(call: Call, milliseconds: u64) -> Exchange {
         body,
         deadline: Instant::now() + Duration::from_millis(milliseconds),
         ends_with_route: false,
+        made: Made::default(),
         identity: Arc::new(identity()),
     }
 }

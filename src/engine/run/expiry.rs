@@ -38,7 +38,8 @@ impl Run<'_> {
             match running.items[item].stage {
                 Stage::Asking => {
                     // It should have ended by itself, and told how often it was sent.
-                    self.running(id).items[item].attempts = 1;
+                    let state = &mut self.running(id).items[item];
+                    state.attempts = state.made.so_far().max(1);
                     self.fail_item(id, item, CallError::new(Code::Timeout));
                 }
                 Stage::Parked(place) => {

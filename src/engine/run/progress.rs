@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::engine::code::Code;
 use crate::engine::context::Settled;
-use crate::engine::fetch::CallError;
+use crate::engine::fetch::{CallError, Made};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record;
 use crate::json::Value;
@@ -28,7 +28,10 @@ pub enum Progress {
 pub struct Asked {
     pub started: Instant,
     pub ended: Instant,
+    /// Of those that have ended.
     pub attempts: u32,
+    /// Of all.
+    pub(super) made: Vec<Made>,
     times: usize,
     open: usize,
     failed: usize,
@@ -71,6 +74,8 @@ pub(super) struct Item {
     pub(super) stage: Stage,
     pub(super) started: Option<Instant>,
     pub(super) attempts: u32,
+    /// Those of the call itself while it is under way.
+    pub(super) made: Made,
     /// Why the call itself failed, while its chain is walked, and after how long.
     pub(super) error: Option<CallError>,
     pub(super) failed_after: Duration,
@@ -143,13 +148,20 @@ impl Running {
         }
     }
 
+    /// What items that have not ended have sent.
+    fn under_way(&self) -> u32 {
+        let items = self.items.iter();
+        let asking = items.filter(|item| matches!(item.stage, Stage::Asking));
+        asking.map(|item| item.made.so_far()).sum()
+    }
+
     /// What the record says of a call that ended with the run.
     pub fn facts(&self, outcome: record::Outcome, error: Option<&CallError>) -> Facts {
         Facts {
             outcome,
             code: error.map(|error| error.code),
             status: error.and_then(|error| error.status),
-            attempts: self.attempts,
+            attempts: self.attempts + self.under_way(),
             started: self.started,
             elapsed: self.started.elapsed(),
             items: self
@@ -161,12 +173,19 @@ impl Running {
 }
 
 impl Asked {
+    /// What was sent so far, by those that have ended and those that have not.
+    fn sent(&self) -> u32 {
+        let made = self.made.iter().map(Made::so_far);
+        made.sum::<u32>().max(self.attempts)
+    }
+
     pub(super) fn new() -> Asked {
         let now = Instant::now();
         Asked {
             started: now,
             ended: now,
             attempts: 0,
+            made: Vec::new(),
             times: 0,
             open: 0,
             failed: 0,
@@ -208,7 +227,7 @@ impl Asked {
             outcome,
             code: self.code,
             status: self.status,
-            attempts: self.attempts,
+            attempts: self.sent(),
             started: self.started,
             elapsed: ended - self.started,
             items: (self.times > 1).then_some((self.times, self.failed)),
