@@ -4,6 +4,7 @@
 mod arrivals;
 mod guards;
 mod http2;
+mod kept;
 mod passing;
 mod retries;
 mod scenarios;
