@@ -1,7 +1,9 @@
 //! One attempt on the wire: a connection, the request, the answer. What it needs of the run that it
 //! belongs to is owned, so that a write which was sent can be left to finish alone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +19,9 @@ use crate::engine::code::Code;
 use crate::engine::fetch::Exchange;
 use crate::policy::breaker::Verdict;
 use crate::policy::retry::Known;
+
+/// A clock that is noticed so late was not watched: the process is overloaded, not the service.
+const LATE: Duration = Duration::from_millis(20);
 
 /// What becomes of an answer once its head is there.
 pub trait Finish<D: Dial>: Clone + Send + Sync + 'static {
@@ -62,6 +67,8 @@ pub struct Attempt {
     /// The connection it was sent over, and what had moved there before.
     sent: Mutex<Option<(Arc<Counts>, Moved)>>,
     cut: Notify,
+    /// Its clock ended it so much too late that the delay is ours.
+    ended_late: AtomicBool,
 }
 
 impl Attempt {
@@ -70,6 +77,7 @@ impl Attempt {
             permit,
             sent: Mutex::new(None),
             cut: Notify::new(),
+            ended_late: AtomicBool::new(false),
         })
     }
 
@@ -78,8 +86,11 @@ impl Attempt {
         self.cut.notify_one();
     }
 
-    /// The failure of an attempt that its clock has ended.
-    pub fn timed_out(&self) -> Fault {
+    /// The failure of an attempt that its clock has ended; `by` is when that was due.
+    pub fn timed_out(&self, by: Instant) -> Fault {
+        if by.elapsed() > LATE {
+            self.ended_late.store(true, Ordering::Relaxed);
+        }
         let known = match self.may_have_arrived() {
             true => Known::Unknown,
             false => Known::NotSent,
@@ -141,9 +152,10 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
         let (exchange, attempt) = (self.exchange.clone(), self.attempt.clone());
         let carried = tokio::select! {
             biased;
-            () = attempt.cut.notified() => Err(attempt.timed_out().into()),
+            () = attempt.cut.notified() => Err(attempt.timed_out(Instant::now()).into()),
             ended = timeout_at(exchange.deadline, self.carry(request)) => {
-                ended.unwrap_or_else(|_| Err(attempt.timed_out().into()))
+                let by = exchange.deadline;
+                ended.unwrap_or_else(|_| Err(attempt.timed_out(by).into()))
             }
         };
         if !is_to_be_replayed(&carried) {
@@ -170,6 +182,8 @@ pub fn verdict<T, D: Dial>(
     };
     match failed.fault.code {
         Code::TryTimeout if is_cut_by_route(exchange, attempt) => Verdict::Nothing,
+        // We had no time to look: the service may have answered long ago.
+        Code::TryTimeout if attempt.ended_late.load(Ordering::Relaxed) => Verdict::Nothing,
         Code::ConnectRefused
         | Code::ConnectUnreachable
         | Code::ConnectTimeout

@@ -353,11 +353,11 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             }
             if self.may_cut(number, attempt) {
                 attempt.cut();
-                return Err(attempt.timed_out().into());
+                return Err(attempt.timed_out(own_end).into());
             }
         }
         let ended = timeout_at(deadline, work).await;
-        ended.unwrap_or_else(|_| Err(attempt.timed_out().into()))
+        ended.unwrap_or_else(|_| Err(attempt.timed_out(deadline).into()))
     }
 
     /// Whether another attempt may start in place of this one: by the words of the call, with a
@@ -365,7 +365,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     fn may_cut(&self, number: u32, attempt: &Attempt) -> bool {
         let is_alone = self.running.load(Ordering::Relaxed) == 1;
         if !is_alone
-            || !self.may_follow(number, &attempt.timed_out())
+            || !self.may_follow(number, &attempt.timed_out(Instant::now()))
             || !self.service.guards.could_go_on()
         {
             return false;

@@ -469,3 +469,18 @@ async fn what_finds_no_memory_is_shed() {
     assert_eq!(shown(&fetched), "memory_shed x1");
     assert_eq!(process.memory.reserved(), 0);
 }
+
+/// The process stands still while its calls' clocks run out: that tells nothing of the service.
+#[tokio::test(start_paused = true)]
+async fn our_own_delay_opens_no_breaker() {
+    let fixture = piped(script(|_, mut peer| async move { peer.closed().await }));
+    let calls = (0..10).map(|_| fixture.client.fetch(exchange(once(get()), 200)));
+    let stand_still = async {
+        sleep(Duration::from_millis(100)).await;
+        // One step of the clock, as if no task had run meanwhile.
+        advance(Duration::from_millis(150)).await;
+    };
+    let (fetched, ()) = tokio::join!(join_all(calls), stand_still);
+    assert!(fetched.iter().all(|fetched| shown(fetched) == "timeout x1"));
+    assert!(fixture.heard.breakers.lock().unwrap().is_empty());
+}
