@@ -16,7 +16,7 @@ use crate::downstream::inbound::Inbound;
 use crate::downstream::meter::{Counts, Moved};
 use crate::downstream::pool::Pool;
 use crate::engine::code::Code;
-use crate::engine::fetch::Exchange;
+use crate::engine::fetch::{Exchange, LEAST_TIME};
 use crate::policy::breaker::Verdict;
 use crate::policy::retry::Known;
 
@@ -64,8 +64,8 @@ impl<D: Dial> From<Fault> for Failed<D> {
 /// An attempt under way, for all who hold a part of it.
 pub struct Attempt {
     pub permit: Permit,
-    /// The connection it was sent over, and what had moved there before.
-    sent: Mutex<Option<(Arc<Counts>, Moved)>>,
+    /// The connection it was sent over, what had moved there before, and whether others share it.
+    sent: Mutex<Option<(Arc<Counts>, Moved, bool)>>,
     cut: Notify,
     /// Its clock ended it so much too late that the delay is ours.
     ended_late: AtomicBool,
@@ -83,6 +83,7 @@ impl Attempt {
 
     /// Ends it where it stands, also where it runs in a task of its own.
     pub fn cut(&self) {
+        self.permit.release();
         self.cut.notify_one();
     }
 
@@ -98,17 +99,18 @@ impl Attempt {
         Fault::new(Code::TryTimeout, known)
     }
 
-    /// Some bytes were written. On a connection that others use too they may be theirs.
+    /// Some bytes were written. What was handed to a connection that others share goes out later, even
+    /// if nobody waits for it any more.
     fn may_have_arrived(&self) -> bool {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.as_ref()
-            .is_some_and(|(counts, start)| counts.since(*start).written > 0)
+            .is_some_and(|(counts, start, shared)| *shared || counts.since(*start).written > 0)
     }
 
-    fn will_be_sent_over(&self, counts: &Arc<Counts>) -> Moved {
+    fn will_be_sent_over(&self, counts: &Arc<Counts>, shared: bool) -> Moved {
         let start = counts.now();
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        *sent = Some((counts.clone(), start));
+        *sent = Some((counts.clone(), start, shared));
         start
     }
 }
@@ -128,13 +130,14 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
     /// Sends the request and finishes its answer.
     pub async fn carry(mut self, request: http::Request<Outgoing>) -> Result<F::Done, Failed<D>> {
         let counts = self.lease.counts();
-        let start = self.attempt.will_be_sent_over(&counts);
+        let shared = self.lease.version() == http::Version::HTTP_2;
+        let start = self.attempt.will_be_sent_over(&counts, shared);
         let response = match self.lease.send(request).await {
             Ok(response) => response,
             Err(broken) => {
                 let around = Circumstances {
                     reused: self.lease.is_used(),
-                    shared: self.lease.version() == http::Version::HTTP_2,
+                    shared,
                     may_replay: self.may_replay,
                     repeatable: self.exchange.call().repeatable,
                     moved: counts.since(start),
@@ -181,7 +184,7 @@ pub fn verdict<T, D: Dial>(
         return Verdict::Good;
     };
     match failed.fault.code {
-        Code::TryTimeout if is_cut_by_route(exchange, attempt) => Verdict::Nothing,
+        Code::TryTimeout if is_cut_by_others(exchange, attempt) => Verdict::Nothing,
         // We had no time to look: the service may have answered long ago.
         Code::TryTimeout if attempt.ended_late.load(Ordering::Relaxed) => Verdict::Nothing,
         Code::ConnectRefused
@@ -201,9 +204,10 @@ pub fn verdict<T, D: Dial>(
     }
 }
 
-/// The client's deadline or the route's end came before the attempt's own clock: an impatient client
-/// is no reason to open a breaker.
-fn is_cut_by_route(exchange: &Exchange, attempt: &Attempt) -> bool {
+/// The client's deadline, the route's end or our own queue left less time than the attempt's own clock:
+/// neither an impatient client nor a rush is a reason to open a breaker. A moment less is rounding.
+fn is_cut_by_others(exchange: &Exchange, attempt: &Attempt) -> bool {
     let own_end = attempt.permit.since() + exchange.call().attempt_timeout;
-    exchange.ends_with_route && Instant::now() < own_end
+    let has_less = exchange.ends_with_route || attempt.permit.has_waited();
+    has_less && Instant::now() + LEAST_TIME < own_end
 }

@@ -40,7 +40,7 @@ async fn by_status<D: Dial>(
 ) -> Result<Answer, Fault> {
     if !inbound.status.is_success() {
         let fault = inbound.status_fault();
-        inbound.flow.discard(&process.tasks);
+        inbound.flow.discard(&process.leftovers);
         return Err(fault);
     }
     let mut reader = Reader::new(route, call, inbound, process);
@@ -60,7 +60,7 @@ async fn by_status<D: Dial>(
             held,
         }),
         Err(fault) => {
-            inbound.flow.discard(&process.tasks);
+            inbound.flow.discard(&process.leftovers);
             Err(fault)
         }
     }
@@ -78,7 +78,7 @@ async fn by_condition<D: Dial>(
     let (seen, decoded) = match reader.leniently().await {
         Ok(found) => found,
         Err(fault) => {
-            reader.inbound.flow.discard(&process.tasks);
+            reader.inbound.flow.discard(&process.leftovers);
             return Err(fault);
         }
     };
@@ -104,7 +104,7 @@ async fn by_condition<D: Dial>(
             held,
         }),
         Err(fault) => {
-            inbound.flow.discard(&process.tasks);
+            inbound.flow.discard(&process.leftovers);
             Err(fault)
         }
     }

@@ -100,6 +100,7 @@ impl From<Fault> for CallError {
                 | Code::BreakerOpen
                 | Code::BulkheadFull
                 | Code::QueueTimeout
+                | Code::Overloaded
         ) || fault
             .status
             .is_some_and(|status| status == 429 || status == 503);

@@ -138,14 +138,18 @@ impl Guards {
         patience: Patience,
         told: &Told,
     ) -> Result<Permit, Refused> {
-        let chosen = self.endpoints.choose(tried, is_repeatable, told);
-        let mut permit = chosen.map_err(Refused::Resting)?;
-        permit.place = self.enter(patience, told).await.map_err(Refused::Code)?;
+        let chosen = || {
+            let chosen = self.endpoints.choose(tried, is_repeatable, told);
+            chosen.map_err(Refused::Resting)
+        };
+        let mut permit = chosen()?;
+        let place = self.enter(patience, told).await.map_err(Refused::Code)?;
         if !permit.is_current() {
-            let rest = self.endpoints.rest(Instant::now());
-            return Err(Refused::Resting(Resting { rest }));
+            // Its endpoint has opened or closed while the place was waited for.
+            drop(permit);
+            permit = chosen()?;
         }
-        permit.begin(told);
+        permit.begin(place, told);
         Ok(permit)
     }
 
@@ -157,7 +161,7 @@ impl Guards {
         let Patience::Until(deadline) = patience else {
             let entered = lock(places).try_enter();
             return match entered {
-                true => Ok(Some(Place::new(places))),
+                true => Ok(Some(Place::new(places, false))),
                 false => Err(Code::BulkheadFull),
             };
         };
@@ -168,7 +172,7 @@ impl Guards {
             (bulkhead.enter(|| sender), bulkhead.max_wait())
         };
         let queued = match entry {
-            Entry::Entered => return Ok(Some(Place::new(places))),
+            Entry::Entered => return Ok(Some(Place::new(places, false))),
             Entry::Full => return Err(Code::BulkheadFull),
             Entry::Waits(queued) => Queued { places, queued },
         };
@@ -287,8 +291,8 @@ impl Endpoints {
             endpoints: self.clone(),
             breaker: admitted.map(|admitted| admitted.permit),
             trial: Mutex::new(Trial::Waits),
-            place: None,
-            in_flight: None,
+            held: Mutex::default(),
+            has_waited: false,
             told: told.clone(),
         })
     }
@@ -301,8 +305,8 @@ pub struct Permit {
     endpoints: Arc<Endpoints>,
     breaker: Option<breaker::Permit>,
     trial: Mutex<Trial>,
-    place: Option<Place>,
-    in_flight: Option<InFlight>,
+    held: Mutex<Option<(Option<Place>, InFlight)>>,
+    has_waited: bool,
     told: Told,
 }
 
@@ -328,6 +332,16 @@ impl Permit {
             Trial::Runs { since } => since,
             Trial::Waits | Trial::Ended => Instant::now(),
         }
+    }
+
+    /// It waited for its place, which left it less time than its own clock.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+
+    /// Gives the place back before the attempt has ended: nobody waits for it any more.
+    pub fn release(&self) {
+        drop(lock(&self.held).take());
     }
 
     /// The attempt has ended: says what that tells of the endpoint. Only the first time counts.
@@ -364,12 +378,14 @@ impl Permit {
     }
 
     /// It has its place: the attempt begins.
-    fn begin(&mut self, told: &Told) {
+    fn begin(&mut self, place: Option<Place>, told: &Told) {
         lock(&self.endpoints.balance).begin(self.endpoint);
         *lock(&self.trial) = Trial::Runs {
             since: Instant::now(),
         };
-        self.in_flight = Some(InFlight::begin(&told.observe, told.service));
+        self.has_waited = place.as_ref().is_some_and(|place| place.has_waited);
+        let in_flight = InFlight::begin(&told.observe, told.service);
+        *lock(&self.held) = Some((place, in_flight));
     }
 
     /// Whether the breaker has stood still since it gave its permit.
@@ -388,12 +404,14 @@ impl Drop for Permit {
 /// A place inside the bulkhead. Who leaves hands it to who waits.
 struct Place {
     places: Arc<Places>,
+    has_waited: bool,
 }
 
 impl Place {
-    fn new(places: &Arc<Places>) -> Place {
+    fn new(places: &Arc<Places>, has_waited: bool) -> Place {
         Place {
             places: places.clone(),
+            has_waited,
         }
     }
 }
@@ -403,7 +421,7 @@ impl Drop for Place {
         let called = lock(&self.places).leave();
         if let Some(waiter) = called {
             // A waiter that has gone drops its place, which calls the next one.
-            let _ = waiter.send(Place::new(&self.places));
+            let _ = waiter.send(Place::new(&self.places, true));
         }
     }
 }

@@ -195,12 +195,12 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         let Turn {
             number, attempt, ..
         } = turn;
-        // No permit is held while backing off.
-        drop(attempt);
-        failed.release();
         let Some(wait) = self.wait_before_retry(number, &failed.fault) else {
             return Err(failed);
         };
+        // No permit is held while backing off.
+        drop(attempt);
+        failed.release();
         if !self.service.guards.could_go_on() {
             return Err(failed);
         }
@@ -318,7 +318,11 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         let token = self.token(Kind::Hedge)?;
         let permit = self.admit(Patience::None).await.ok()?;
         token.spend();
-        self.count(Kind::Hedge, "");
+        let kind = match permit.is_probe() {
+            true => Kind::Probe,
+            false => Kind::Hedge,
+        };
+        self.count(kind, "");
         Some(Attempt::new(permit))
     }
 
@@ -365,6 +369,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     fn may_cut(&self, number: u32, attempt: &Attempt) -> bool {
         let is_alone = self.running.load(Ordering::Relaxed) == 1;
         if !is_alone
+            || self.left() < LEAST_TIME
             || !self.may_follow(number, &attempt.timed_out(Instant::now()))
             || !self.service.guards.could_go_on()
         {
@@ -394,7 +399,14 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     /// The exchange of an attempt; a connection that lay idle and is dead is replaced once.
     async fn exchange(&self, attempt: &Arc<Attempt>) -> Result<F::Done, Failed<D>> {
         match self.exchange_once(attempt).await {
-            Err(failed) if failed.fault.code == Code::StaleConnection => self.note(&failed.fault),
+            Err(mut failed) if failed.fault.code == Code::StaleConnection => {
+                self.note(&failed.fault);
+                // The one replay of a call may have gone to the attempt beside this one.
+                if self.state().replayed.is_some() {
+                    failed.fault.code = Code::Reset;
+                    return Err(failed);
+                }
+            }
             ended => return ended,
         }
         self.state().replayed = Some(Instant::now());
@@ -438,7 +450,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             Ok(carried) => carried
                 .await
                 .unwrap_or_else(|_| Err(cut_at_the_end().into())),
-            Err(_) => Err(Fault::not_sent(Code::Overloaded).into()),
+            Err(_) => Err(fault_of(Refused::Code(Code::Overloaded)).into()),
         }
     }
 

@@ -48,11 +48,16 @@ use crate::policy::memory::Memory;
 /// What the last good answers may take together.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Answers that are read to their end at the same time although nobody wants them.
+const LEFTOVERS: usize = 1024;
+
 /// What all generations of a process share. Clones are the same.
 #[derive(Clone)]
 pub struct Process {
     /// Where calls end that must not be cut.
     pub tasks: Tasks,
+    /// Where answers that nobody wants are read to their end, for the sake of their connections.
+    pub leftovers: Tasks,
     /// What the bodies of all requests may take.
     pub memory: Memory,
     /// The last good answers, for `stale`.
@@ -63,6 +68,7 @@ impl Process {
     pub fn new(tasks: Tasks, memory: Memory) -> Process {
         Process {
             tasks,
+            leftovers: Tasks::new(LEFTOVERS),
             memory,
             answers: Arc::new(Store::new(KEPT_BYTES)),
         }
@@ -136,7 +142,7 @@ impl<D: Dial> Client<D> {
                 let kept = before.find_map(|service| service.succeed(settings));
                 let service = match kept {
                     Some(service) => service,
-                    None => Service::new(settings, &dial, &process.tasks)?,
+                    None => Service::new(settings, &dial, &process.leftovers)?,
                 };
                 Ok(Arc::new(service))
             })

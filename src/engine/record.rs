@@ -16,6 +16,8 @@ pub struct Record {
     pub status: u16,
     pub started: Instant,
     pub elapsed: Duration,
+    /// What the route's timeout, or the client, allowed.
+    pub allowed: Duration,
     /// In the order of the file; a call that had no part in the run is not in it.
     pub calls: Vec<CallRecord>,
     /// The text of `degraded`.

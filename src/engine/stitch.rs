@@ -7,7 +7,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::engine::code::Code;
 use crate::engine::context::Settled;
 use crate::engine::errors::{self, Entry};
-use crate::engine::fetch::{ByteStream, CallError, Fetch, Head, LEAST_TIME, StreamedRequest};
+use crate::engine::fetch::{
+    ByteStream, CallError, Fetch, Head, LEAST_TIME, STITCH_RESERVE, StreamedRequest,
+};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record::{self, CallRecord, Record};
 use crate::engine::render::{self, Absent, Ends};
@@ -367,6 +369,7 @@ impl<'r> Run<'r> {
             status,
             started: self.started,
             elapsed: self.started.elapsed(),
+            allowed: self.end + STITCH_RESERVE - self.started,
             calls,
             degraded,
             failure,

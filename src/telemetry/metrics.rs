@@ -259,7 +259,7 @@ impl Default for Metrics {
 }
 
 fn ended_by_the_routes_clock(record: &Record) -> bool {
-    let is_late = record.elapsed + STITCH_RESERVE >= record.route.timeout;
+    let is_late = record.elapsed + STITCH_RESERVE >= record.allowed;
     is_late
         && record
             .calls

@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::io::DuplexStream;
 use tokio::time::{Instant, advance, sleep};
 
 use super::support::*;
+use crate::downstream::dial::Dial;
 use crate::downstream::guards::Usage;
 use crate::downstream::observe::Silent;
 use crate::downstream::{Client, Process};
+use crate::engine::code::Code;
 use crate::engine::fetch::{Fetch, Fetched};
 use crate::plan::{Call, settings};
 use crate::policy::bulkhead;
@@ -483,4 +486,93 @@ async fn our_own_delay_opens_no_breaker() {
     let (fetched, ()) = tokio::join!(join_all(calls), stand_still);
     assert!(fetched.iter().all(|fetched| shown(fetched) == "timeout x1"));
     assert!(fixture.heard.breakers.lock().unwrap().is_empty());
+}
+
+/// Always 150 ms, one at a time; a call has 200 ms. Whoever waits 100 ms for a place has too little
+/// left, and that is no fault of the service.
+#[tokio::test(start_paused = true)]
+async fn our_own_queue_opens_no_breaker() {
+    let service = with(|service| {
+        service.bulkhead = Some(bulkhead::Settings {
+            max: 1,
+            queue: 64,
+            max_wait: Duration::from_secs(1),
+        });
+    });
+    let fixture = Fixture::new(service, slow());
+    let call = || Call {
+        attempt_timeout: Duration::from_millis(200),
+        ..once(get())
+    };
+    for _ in 0..10 {
+        let second = async {
+            sleep(Duration::from_millis(50)).await;
+            fixture.outcome(call(), 200).await
+        };
+        let (first, second) = tokio::join!(fixture.outcome(call(), 200), second);
+        assert_eq!(first, "200 1 x1");
+        assert_eq!(second, "timeout x1");
+    }
+    assert!(fixture.heard.breakers.lock().unwrap().is_empty());
+}
+
+/// The first endpoint opens while a call that was meant for it waits for its place.
+#[tokio::test(start_paused = true)]
+async fn who_waited_asks_an_endpoint_that_is_well() {
+    let service = with(|service| {
+        service.endpoints = vec![endpoint(80), endpoint(81)];
+        service.breaker.as_mut().unwrap().consecutive = 1;
+        service.bulkhead = Some(bulkhead::Settings {
+            max: 1,
+            queue: 64,
+            max_wait: Duration::from_secs(60),
+        });
+    });
+    let fixture = Fixture::new(service, ByPort);
+    let calls = (0..20).map(|_| fixture.outcome(once(get()), 60_000));
+    let outcomes = join_all(calls).await;
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| *outcome == "service_5xx x1");
+    assert_eq!(failed.count(), 1);
+    let good = outcomes.iter().filter(|outcome| *outcome == "200 1 x1");
+    assert_eq!(good.count(), 19, "{outcomes:?}");
+}
+
+/// Port 80 is ill, all others are well; each answer takes 10 ms.
+struct ByPort;
+
+impl Dial for ByPort {
+    type Io = DuplexStream;
+
+    async fn dial(&self, _: &str, port: u16, _: Instant) -> Result<DuplexStream, Code> {
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let bytes = if port == 80 { DOWN } else { UP };
+        tokio::spawn(async move {
+            let mut peer = Peer::Pipe(far);
+            while peer.request().await.is_some() {
+                sleep(Duration::from_millis(10)).await;
+                peer.write(bytes).await;
+            }
+        });
+        Ok(near)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_not_cut_where_too_little_time_is_left_for_another() {
+    let fixture = Fixture::new(
+        service(80),
+        Piped::new(script(|_, mut peer| async move {
+            while peer.request().await.is_some() {
+                sleep(Duration::from_millis(295)).await;
+                peer.write(UP).await;
+            }
+        })),
+    );
+    let call = Call {
+        attempt_timeout: Duration::from_millis(290),
+        ..get()
+    };
+    assert_eq!(fixture.outcome(call, 299).await, "200 1 x1");
 }

@@ -403,7 +403,7 @@ async fn what_is_cancelled_resets_its_stream_only_as_often_as_peers_bear() {
         let _ = call.await;
     }
     go.send(true).unwrap();
-    fixture.process.tasks.finished().await;
+    fixture.process.leftovers.finished().await;
     let reset = ends.reset.load(Ordering::SeqCst);
     let allowed = 100 + 5 * (started.elapsed().as_secs() as usize + 1);
     assert!(reset <= allowed, "{reset} of {allowed}");

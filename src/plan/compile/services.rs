@@ -7,6 +7,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::plan::ServiceId;
 use crate::plan::compile::service;
 use crate::plan::settings::Service;
+use crate::template::url;
 
 pub struct Services<'d> {
     documents: &'d [document::Service],
@@ -56,8 +57,11 @@ impl<'d> Services<'d> {
     pub fn begin_route(&mut self, calls: &[document::Call]) {
         self.calls.clear();
         for call in calls {
-            let name = call.service.as_ref().unwrap_or(&call.name);
-            if let Some(service) = self.named(&name.value) {
+            let service = match origin_of(call) {
+                Some(origin) => self.of_url(&origin),
+                None => self.named(&call.service.as_ref().unwrap_or(&call.name).value),
+            };
+            if let Some(service) = service {
                 self.calls.insert(call.name.value.clone(), service);
             }
         }
@@ -102,4 +106,11 @@ impl<'d> Services<'d> {
         self.compiled.push(service);
         Some(ServiceId(self.compiled.len() - 1))
     }
+}
+
+/// The origin of a call's full URL.
+fn origin_of(call: &document::Call) -> Option<String> {
+    let path = call.target.as_ref()?.path.text()?;
+    let origin = url::origin(&path.source, &path.fills).ok()?;
+    origin.map(|origin| origin.url)
 }
