@@ -191,6 +191,8 @@ pub fn verdict<T, D: Dial>(
         | Code::ConnectUnreachable
         | Code::ConnectTimeout
         | Code::TlsFailure
+        | Code::TlsCertificate
+        | Code::TlsAlert
         | Code::Reset
         | Code::TryTimeout
         | Code::Timeout

@@ -227,7 +227,7 @@ fn of_tls(error: &hyper::Error) -> Option<Fault> {
     let error = find::<io::Error>(error)?;
     let inner = error.get_ref()?;
     inner.downcast_ref::<rustls::Error>()?;
-    let fault = Fault::new(Code::TlsFailure, Known::Unknown);
+    let fault = Fault::new(crate::downstream::tls::code(error), Known::Unknown);
     Some(fault.with_detail(crate::downstream::tls::detail(error)))
 }
 

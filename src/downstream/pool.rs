@@ -256,7 +256,10 @@ impl<D: Dial> Pool<D> {
         };
         match timeout_at(by, secure.connect(io)).await {
             Ok(Ok(stream)) => Ok(Stream::Secure(stream)),
-            Ok(Err(error)) => Err(tls_failure(tls::detail(&error))),
+            Ok(Err(error)) => {
+                let fault = Fault::new(tls::code(&error), Known::NotSent);
+                Err(fault.with_detail(tls::detail(&error)))
+            }
             Err(_) => Err(Fault::not_sent(Code::ConnectTimeout)),
         }
     }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::engine::code::Code;
 use crate::pem;
 use crate::plan::settings::{HttpVersion, Tls};
 
@@ -79,6 +80,15 @@ fn system_roots() -> RootCertStore {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     store
+}
+
+/// The code of a handshake that went wrong.
+pub fn code(error: &io::Error) -> Code {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(_)) => Code::TlsCertificate,
+        Some(rustls::Error::AlertReceived(_)) => Code::TlsAlert,
+        _ => Code::TlsFailure,
+    }
 }
 
 /// What went wrong in a handshake, for operators: the kind of trouble, no name and no address.

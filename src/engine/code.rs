@@ -8,7 +8,10 @@ pub enum Code {
     ConnectTimeout,
     DnsFailure,
     DnsTimeout,
+    /// The handshake failed; the two after it are the same but for Proxy-Status.
     TlsFailure,
+    TlsCertificate,
+    TlsAlert,
     StaleConnection,
     RefusedStream,
     Reset,
@@ -125,6 +128,18 @@ impl Code {
                 "tls_failure",
                 502,
                 "tls_protocol_error",
+                "No secure connection to a service",
+            ),
+            Code::TlsCertificate => (
+                "tls_failure",
+                502,
+                "tls_certificate_error",
+                "No secure connection to a service",
+            ),
+            Code::TlsAlert => (
+                "tls_failure",
+                502,
+                "tls_alert_received",
                 "No secure connection to a service",
             ),
             Code::StaleConnection => (

@@ -161,8 +161,12 @@ async fn failure(port: u16, tls: Tls) -> String {
     let service = secure_service(port, tls, HttpVersion::Auto);
     let fetched = Fixture::new(service, Tcp::new()).fetch(get(), 5000).await;
     let text = shown(&fetched);
-    let detail = fetched.result.err().and_then(|error| error.detail);
-    format!("{text}: {}", detail.unwrap_or_default())
+    let error = fetched.result.err().expect("no handshake succeeds");
+    let proxy_status = error.code.proxy_status().unwrap_or_default();
+    format!(
+        "{text} {proxy_status}: {}",
+        error.detail.unwrap_or_default()
+    )
 }
 
 #[tokio::test]
@@ -172,11 +176,11 @@ async fn a_certificate_that_is_not_right_is_named_by_its_fault() {
     let port = serve_tls(signed, &[], None).await;
     assert_eq!(
         failure(port, trusting(&authority, "other.internal")).await,
-        "tls_failure x1: the service's certificate is for another name"
+        "tls_failure x1 tls_certificate_error: the service's certificate is for another name"
     );
     assert_eq!(
         failure(port, trusting(&Authority::new(), "users.internal")).await,
-        "tls_failure x1: the service's certificate has an unknown issuer"
+        "tls_failure x1 tls_certificate_error: the service's certificate has an unknown issuer"
     );
     let expired = authority.sign("users.internal", |params| {
         params.not_before = date_time_ymd(2001, 1, 1);
@@ -185,7 +189,7 @@ async fn a_certificate_that_is_not_right_is_named_by_its_fault() {
     let port = serve_tls(expired, &[], None).await;
     assert_eq!(
         failure(port, trusting(&authority, "users.internal")).await,
-        "tls_failure x1: the service's certificate has expired"
+        "tls_failure x1 tls_certificate_error: the service's certificate has expired"
     );
 }
 
@@ -197,7 +201,7 @@ async fn a_service_may_ask_who_we_are() {
     let nobody = trusting(&authority, "users.internal");
     assert_eq!(
         failure(port, nobody.clone()).await,
-        "tls_failure x1: the service refused the TLS handshake"
+        "tls_failure x1 tls_alert_received: the service refused the TLS handshake"
     );
     let ours = authority.sign("gateway", |_| ());
     let somebody = Tls {
@@ -222,7 +226,10 @@ async fn a_service_without_tls_is_a_tls_failure() {
     .await;
     let authority = Authority::new();
     let found = failure(port, trusting(&authority, "users.internal")).await;
-    assert!(found.starts_with("tls_failure x1: "), "{found}");
+    assert!(
+        found.starts_with("tls_failure x1 tls_protocol_error: "),
+        "{found}"
+    );
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
