@@ -161,7 +161,7 @@ async fn failure(port: u16, tls: Tls) -> String {
     let service = secure_service(port, tls, HttpVersion::Auto);
     let fetched = Fixture::new(service, Tcp::new()).fetch(get(), 5000).await;
     let text = shown(&fetched);
-    let error = fetched.result.err().expect("no handshake succeeds");
+    let error = fetched.result.expect_err("no handshake succeeds");
     let proxy_status = error.code.proxy_status().unwrap_or_default();
     format!(
         "{text} {proxy_status}: {}",
