@@ -166,16 +166,23 @@ impl Guards {
             };
         };
         let started = Instant::now();
-        let (sender, receiver) = oneshot::channel();
+        // Made only for those who wait.
+        let mut receiver = None;
         let (entry, max_wait) = {
             let mut bulkhead = lock(places);
-            (bulkhead.enter(|| sender), bulkhead.max_wait())
+            let entry = bulkhead.enter(|| {
+                let (sender, given) = oneshot::channel();
+                receiver = Some(given);
+                sender
+            });
+            (entry, bulkhead.max_wait())
         };
         let queued = match entry {
             Entry::Entered => return Ok(Some(Place::new(places, false))),
             Entry::Full => return Err(Code::BulkheadFull),
             Entry::Waits(queued) => Queued { places, queued },
         };
+        let receiver = receiver.expect("who waits has made it");
         let until = deadline.min(started + max_wait);
         let called = timeout_at(until, receiver).await;
         drop(queued);

@@ -450,7 +450,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             Ok(carried) => carried
                 .await
                 .unwrap_or_else(|_| Err(cut_at_the_end().into())),
-            Err(_) => Err(fault_of(Refused::Code(Code::Overloaded)).into()),
+            Err(_) => Err(turned_away(Code::Overloaded).into()),
         }
     }
 
@@ -483,12 +483,19 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
 
 /// The failure of a call that gets no permit. How long to stay away is handed on to the client.
 fn fault_of(refused: Refused) -> Fault {
-    let (code, wait) = match refused {
-        Refused::Resting(Resting { rest }) => (Code::BreakerOpen, rest.max(Duration::from_secs(1))),
-        Refused::Code(code) => (code, retry_after::spread(fastrand::f64())),
-    };
+    match refused {
+        Refused::Code(code) => turned_away(code),
+        Refused::Resting(Resting { rest }) => Fault {
+            retry_after: Some(rest.max(Duration::from_secs(1))),
+            ..Fault::not_sent(Code::BreakerOpen)
+        },
+    }
+}
+
+/// There is no room for the call at this moment.
+fn turned_away(code: Code) -> Fault {
     Fault {
-        retry_after: Some(wait),
+        retry_after: Some(retry_after::spread(fastrand::f64())),
         ..Fault::not_sent(code)
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::plan::settings;
+use crate::policy::retry_after;
 use crate::policy::shed::{self, COHORTS, Pressure, Priority, Verdict};
 use crate::server::Load;
 
@@ -43,7 +44,7 @@ fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
 
 /// When to come again, in seconds. Not at one time all together.
 pub fn retry_after() -> u32 {
-    fastrand::u32(1..=3)
+    retry_after::handed_on(retry_after::spread(fastrand::f64()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! see it; so what reaches hyper here is known to be one strict message after the other, byte for byte
 //! as the client sent it, but for the name of `upgrade` ([`head::hide_upgrade`]). In the place of a
 //! message that is refused hyper is given a request of our own, which is answered with the refusal in
-//! its turn, after the answers to what came before it, and ends the connection. A body that breaks off ends there, and whoever reads it asks the [`Link`] why.
+//! its turn, after the answers to what came before it, and ends the connection. A body that breaks off
+//! ends there, and whoever reads it asks the [`Link`] why.
 //!
 //! It also holds the clocks that only somebody at the socket can: for a head, for an idle connection,
 //! and for a peer that does not read. It knows nothing of routes. Read [`framing`] next.
