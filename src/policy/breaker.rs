@@ -497,6 +497,27 @@ mod tests {
         assert_eq!(states(&clock), 5);
     }
 
+    /// Scenario 15 with round robin in place of balancing: 100 requests a second, the second endpoint
+    /// fails 70 of 100.
+    #[test]
+    fn in_turn_an_endpoint_that_fails_often_is_ejected_within_five_seconds_and_the_other_never() {
+        let mut rng = fastrand::Rng::with_seed(15);
+        let mut clock = Clock::new(2);
+        for number in 0..500 {
+            let verdict = match number % 2 == 1 && rng.u8(..100) < 70 {
+                true => Verdict::Bad,
+                false => Verdict::Good,
+            };
+            clock.ask(number % 2, verdict);
+            assert_eq!(clock.breakers.state(0), State::Closed);
+            if clock.breakers.state(1) == State::Open {
+                return;
+            }
+            clock.wait(10);
+        }
+        panic!("it was not ejected");
+    }
+
     /// The same rules over the whole history, kept as a list and counted anew each time.
     struct Model {
         /// Verdicts since the last opening or closing, with their times.
