@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
 use crate::config::document::{
-    Decode, DurationRange, ForwardQuery, HttpVersion, Memory, ParameterKind, Percentage, RetryOn,
-    Url,
+    Coalesce, Computed, Decode, DurationRange, ForwardQuery, HttpVersion, Memory, ParameterKind,
+    Percentage, RetryOn, Ttl, Url,
 };
 use crate::config::scalar;
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::{did_you_mean, nearest};
 use crate::policy::hedge::After;
 use crate::policy::shed::Priority;
 
@@ -241,6 +241,44 @@ fn percentile(digits: &str) -> Option<u32> {
 }
 
 parsed!(After, "a duration or a percentile", after);
+
+/// A duration, or `from_headers`.
+fn ttl(text: &str) -> Result<Ttl, Refusal> {
+    match text {
+        "from_headers" => Ok(Ttl::FromHeaders),
+        _ => duration(text).map(Ttl::For).map_err(|help| {
+            Some(match (nearest(text, ["from_headers"]), help) {
+                (Some(near), _) => format!("write `{near}`"),
+                (None, Some(help)) => format!("{help}; or `from_headers`"),
+                (None, None) => "write a duration, `5m`, or `from_headers`".to_owned(),
+            })
+        }),
+    }
+}
+
+parsed!(Ttl, "a duration or `from_headers`", ttl);
+
+fn coalesce(text: &str) -> Result<Coalesce, Refusal> {
+    match text {
+        "auto" => Ok(Coalesce::Auto),
+        "true" => Ok(Coalesce::On),
+        "false" => Ok(Coalesce::Off),
+        _ => Err(Some("write `true`, `false` or `auto`".to_owned())),
+    }
+}
+
+parsed!(Coalesce, "`auto`, `true` or `false`", coalesce);
+
+fn computed(text: &str) -> Result<Computed, Refusal> {
+    match text {
+        "computed" => Ok(Computed),
+        _ => Err(Some(
+            "write `computed`, or leave it out and set `headers`".to_owned(),
+        )),
+    }
+}
+
+parsed!(Computed, "`computed`", computed);
 
 // === sizes ===
 

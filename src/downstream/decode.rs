@@ -58,6 +58,7 @@ async fn by_status<D: Dial>(
             headers: inbound.headers,
             body,
             held,
+            lasting: None,
         }),
         Err(fault) => {
             inbound.flow.discard(&process.leftovers);
@@ -102,6 +103,7 @@ async fn by_condition<D: Dial>(
             headers: inbound.headers,
             body,
             held,
+            lasting: None,
         }),
         Err(fault) => {
             inbound.flow.discard(&process.leftovers);

@@ -44,5 +44,6 @@ pub fn find(store: &Store<Kept>, exchange: &Exchange, at_most: Duration) -> Opti
         // Another call's limits may be narrower than those it was kept under.
         body: kept.body.map(check).transpose().ok()?,
         held: None,
+        lasting: None,
     })
 }

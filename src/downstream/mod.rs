@@ -252,6 +252,7 @@ impl<D: Dial> Fetch for Client<D> {
         Fetched {
             result: climbed.result,
             attempts: climbed.attempts,
+            note: None,
         }
     }
 
@@ -264,6 +265,7 @@ impl<D: Dial> Fetch for Client<D> {
         Opened {
             result: climbed.result,
             attempts: climbed.attempts,
+            note: None,
         }
     }
 

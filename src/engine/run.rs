@@ -314,11 +314,12 @@ impl<'r> Run<'r> {
                 running.attempts += fetched.attempts;
                 running.items[item].attempts = fetched.attempts;
                 running.items[item].made = Made::default();
+                let note = fetched.note;
                 let taken = fetched
                     .result
                     .and_then(|answer| self.take(id, id, item, answer));
                 match taken {
-                    Ok(answer) => self.finish_item(id, item, Outcome::live(answer)),
+                    Ok(answer) => self.finish_item(id, item, Outcome::answered(answer, note)),
                     Err(error) => self.fail_item(id, item, error),
                 }
             }
@@ -342,7 +343,7 @@ impl<'r> Run<'r> {
         let Some(take) = &call.take else {
             return Ok(answer);
         };
-        let reply = Outcome::live(answer);
+        let reply = Outcome::answered(answer, None);
         let scope = WithReply {
             context: &self.context,
             reply: &reply,
@@ -365,6 +366,7 @@ impl<'r> Run<'r> {
             headers: reply.headers,
             body,
             held: reply.held,
+            lasting: reply.lasting,
         })
     }
 

@@ -68,6 +68,7 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
         started,
         elapsed: started.elapsed(),
         items: None,
+        of_cache: 0,
     });
     match result {
         Ok(head) => run.answer_passed(call, head),
@@ -236,8 +237,9 @@ impl<'r> Run<'r> {
             headers: head.headers.clone(),
             body: None,
             held: None,
+            lasting: None,
         };
-        self.context.settled[call.0] = Some(Settled::One(Outcome::live(answer)));
+        self.context.settled[call.0] = Some(Settled::One(Outcome::answered(answer, None)));
         let mut headers = head.headers;
         match self.response_headers() {
             Err(failure) => self.fail(failure),
@@ -387,6 +389,7 @@ impl<'r> Run<'r> {
             start: facts.started.saturating_duration_since(self.started),
             elapsed: facts.elapsed,
             items: facts.items,
+            of_cache: facts.of_cache,
         }
     }
 
@@ -400,6 +403,7 @@ impl<'r> Run<'r> {
             start: self.started.elapsed(),
             elapsed: std::time::Duration::ZERO,
             items: None,
+            of_cache: 0,
         }
     }
 }

@@ -160,6 +160,10 @@ pub struct Call {
     pub take: Option<Json>,
     pub decode: Decode,
     pub max_body: usize,
+    /// Only of calls that ask.
+    pub cache: Option<Cache>,
+    /// One request at a time for calls that would send the same; only of calls that ask.
+    pub coalesce: bool,
     pub idempotency_key: Option<Text>,
     /// The bytes may be sent again after an unknown outcome: idempotent by method, key or `safe`.
     pub repeatable: bool,
@@ -261,6 +265,43 @@ pub struct ForEach {
     pub concurrency: usize,
     /// In percent, 0 to 100. An optional call has no floor: 0.
     pub min_ok: f64,
+    pub batch: Option<Batch>,
+}
+
+/// One request for many elements of a `for_each`.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the service knows an element by, over the loop variable; absent: nothing is asked for it.
+    pub key: Text,
+    /// The list of keys that a request is for: in force where the call itself is rendered.
+    pub keys: Root,
+    /// The most keys of one request.
+    pub size: usize,
+    /// The rows, over `$.reply`.
+    pub rows: Choice,
+    /// A row: in force in `of_row` and `take`.
+    pub row: Root,
+    /// The key that a row belongs to.
+    pub of_row: Text,
+}
+
+/// How answers of a call are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cache {
+    pub ttl: Ttl,
+    /// `None`: what the headers say, where the time to live is theirs; else none.
+    pub stale_while_revalidate: Option<Duration>,
+    pub stale_if_error: Option<Duration>,
+    /// How long a 404 or 410 is kept.
+    pub negative: Option<Duration>,
+}
+
+/// How long an answer is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    For(Duration),
+    /// By RFC 9111.
+    FromHeaders,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,6 +317,8 @@ pub struct Response {
     pub status: Status,
     pub headers: Vec<(HeaderName, Part)>,
     pub body: ResponseBody,
+    /// `cache-control`, `age`, `etag` and `vary` come from the parts of the answer.
+    pub is_computed: bool,
 }
 
 #[derive(Debug)]

@@ -455,23 +455,28 @@ impl CallMeters {
         }
         match (record.outcome, record.items) {
             (Outcome::Skipped | Outcome::Cancelled, _) => self.count(record.outcome, None, 1),
-            (Outcome::Live, None) => self.count(Outcome::Live, None, 1),
+            (Outcome::Live | Outcome::Cache, None) => self.count(record.outcome, None, 1),
             // Nothing had failed: it was allowed to be stale.
             (Outcome::Stale, None) if entries == 0 => self.count(Outcome::Stale, None, 1),
-            (Outcome::Live | Outcome::Stale | Outcome::Fallback, Some((items, _))) => {
-                self.count_live(items.saturating_sub(entries));
-            }
+            (
+                Outcome::Live | Outcome::Cache | Outcome::Stale | Outcome::Fallback,
+                Some((items, _)),
+            ) => self.count_answered(items.saturating_sub(entries), record.of_cache),
             // Where the run failed, the other elements may have been cut short.
             (Outcome::Failed, Some((items, failed))) if is_whole && failed < items => {
-                self.count_live(items.saturating_sub(entries));
+                self.count_answered(items.saturating_sub(entries), record.of_cache);
             }
             (Outcome::Stale | Outcome::Fallback | Outcome::Failed, _) => {}
         }
     }
 
-    fn count_live(&self, times: usize) {
-        if times > 0 {
-            self.count(Outcome::Live, None, times as u64);
+    /// Elements that were answered, so many of them by the cache.
+    fn count_answered(&self, times: usize, of_cache: usize) {
+        let live = times.saturating_sub(of_cache);
+        for (outcome, times) in [(Outcome::Live, live), (Outcome::Cache, of_cache)] {
+            if times > 0 {
+                self.count(outcome, None, times as u64);
+            }
         }
     }
 

@@ -200,7 +200,11 @@ impl Fetch for Services {
         let (scripted, attempts) = self.answer(&exchange).await;
         entry.is_answered = true;
         let result = scripted.and_then(|scripted| judge_answer(&exchange, &scripted));
-        Fetched { result, attempts }
+        Fetched {
+            result,
+            attempts,
+            note: None,
+        }
     }
 
     fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
@@ -219,6 +223,7 @@ impl Fetch for Services {
             headers: HeaderMap::new(),
             body: Some(body.expect("the script holds JSON")),
             held: None,
+            lasting: None,
         })
     }
 
@@ -233,7 +238,11 @@ impl Fetch for Services {
                 .map_err(|never| match never {})
                 .boxed_unsync(),
         });
-        Opened { result, attempts }
+        Opened {
+            result,
+            attempts,
+            note: None,
+        }
     }
 }
 
@@ -275,6 +284,7 @@ fn judge_answer(exchange: &Exchange, scripted: &Scripted) -> Result<Answer, Call
         headers,
         body,
         held: None,
+        lasting: None,
     })
 }
 

@@ -50,6 +50,8 @@ pub struct Facts {
     pub started: Instant,
     pub elapsed: Duration,
     pub items: Option<(usize, usize)>,
+    /// How many elements a kept answer was given for.
+    pub of_cache: usize,
 }
 
 /// A call under way. One that is no `for_each` is one item.
@@ -123,14 +125,16 @@ impl Running {
         };
         let worst = outcomes.iter().max_by_key(|outcome| match outcome.origin {
             Origin::Skipped => 0,
-            Origin::Live => 1,
-            Origin::Fallback => 2,
-            Origin::Stale => 3,
-            Origin::Failed => 4,
+            Origin::Cache => 1,
+            Origin::Live => 2,
+            Origin::Fallback => 3,
+            Origin::Stale => 4,
+            Origin::Failed => 5,
         });
         let failed = outcomes.iter().filter(|outcome| outcome.error.is_some());
         let outcome = match worst.map_or(Origin::Live, |outcome| outcome.origin) {
             Origin::Live => record::Outcome::Live,
+            Origin::Cache => record::Outcome::Cache,
             Origin::Stale => record::Outcome::Stale,
             Origin::Fallback => record::Outcome::Fallback,
             Origin::Skipped => record::Outcome::Skipped,
@@ -145,6 +149,10 @@ impl Running {
             started: self.started,
             elapsed: self.started.elapsed(),
             items: matches!(settled, Settled::Many(_)).then(|| (outcomes.len(), failed.count())),
+            of_cache: outcomes
+                .iter()
+                .filter(|outcome| outcome.origin == Origin::Cache)
+                .count(),
         }
     }
 
@@ -168,6 +176,7 @@ impl Running {
                 .list
                 .as_ref()
                 .map(|list| (list.ranges.len(), self.failed)),
+            of_cache: 0,
         }
     }
 }
@@ -231,6 +240,7 @@ impl Asked {
             started: self.started,
             elapsed: ended - self.started,
             items: (self.times > 1).then_some((self.times, self.failed)),
+            of_cache: 0,
         }
     }
 }

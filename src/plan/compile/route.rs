@@ -306,6 +306,7 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
         status,
         headers,
         body,
+        cache,
     } = response;
     let status = match status {
         None => Some(Status::Constant(200)),
@@ -337,6 +338,7 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
         status: status?,
         headers: parts,
         body: body?,
+        is_computed: cache.is_some(),
     })
 }
 
