@@ -28,6 +28,9 @@ pub trait Observe: Send + Sync + 'static {
     /// A first attempt waited so long for its place.
     fn waited(&self, service: ServiceId, time: Duration);
 
+    /// Something was looked for in a store of answers: `memory` or `redis`.
+    fn cache(&self, store: &'static str, result: &'static str);
+
     /// What the budget holds, told from time to time.
     fn budget_tokens(&self, service: ServiceId, tokens: f64);
 }
@@ -70,6 +73,7 @@ impl Observe for Silent {
     fn budget_denied(&self, _: ServiceId, _: Kind) {}
     fn waited(&self, _: ServiceId, _: Duration) {}
     fn budget_tokens(&self, _: ServiceId, _: f64) {}
+    fn cache(&self, _: &'static str, _: &'static str) {}
 }
 
 /// An attempt under way, until it is dropped.
