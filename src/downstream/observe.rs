@@ -28,11 +28,12 @@ pub trait Observe: Send + Sync + 'static {
     /// A first attempt waited so long for its place.
     fn waited(&self, service: ServiceId, time: Duration);
 
-    /// Something was looked for in a store of answers: `memory` or `redis`.
-    fn cache(&self, store: &'static str, result: &'static str);
-
     /// What the budget holds, told from time to time.
     fn budget_tokens(&self, service: ServiceId, tokens: f64);
+
+    /// A store of the cache was asked for an answer. `memory` gives `hit`, `stale` or `miss`, `redis`
+    /// `hit`, `miss`, or why it was not heard: `timeout`, `error`, `resting`.
+    fn cache(&self, store: &'static str, result: &'static str);
 }
 
 /// The `kind` label of `anabranch_attempts_total`.
