@@ -7,6 +7,9 @@ pub mod control;
 pub mod flight;
 pub mod rules;
 
+pub mod control;
+pub mod rules;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
