@@ -1,13 +1,11 @@
-//! What a response cache is made of: a bounded store under full keys, and flights that are shared.
+//! What a response cache is made of: a bounded store under full keys, flights that are shared, and the
+//! rules of HTTP for a cache that many share (RFC 9111).
 //!
-//! The module knows neither services nor clocks: what an entry is, and how long it is good, is said
-//! by whoever asks. `downstream::shelf` puts it to use.
+//! The module knows no services and reads no clock: what an entry is, and what time it is, is said by
+//! whoever asks. `downstream::shelf` puts it to use.
 
 pub mod control;
 pub mod flight;
-pub mod rules;
-
-pub mod control;
 pub mod rules;
 
 use std::sync::Arc;
