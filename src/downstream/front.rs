@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
@@ -23,8 +24,8 @@ use crate::downstream::ladder::{HeadOnly, Whole, climb};
 use crate::downstream::shelf::{self, Arrived};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, ByteStream, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Head,
-    LEAST_TIME, Made, Opened,
+    Answer, ByteStream, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Found, Head,
+    LEAST_TIME, Made, Opened, Row,
 };
 use crate::json;
 use crate::plan::{self, Cache, Ttl};
@@ -49,8 +50,13 @@ struct Missed {
 pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
     // 3 cache: a fresh answer returns; a stale one is kept for layer 2, and to be validated.
     let missed = match look(client, &exchange).await {
-        Looked::Given(kept) => match given(&kept, &exchange) {
-            Some(fetched) => return fetched,
+        Looked::Given(kept, is_due) => match given(&kept, &exchange) {
+            Some(fetched) => {
+                if is_due {
+                    renew(client, &exchange, kept);
+                }
+                return fetched;
+            }
             // This call's limits are narrower than those it was kept under.
             None => Missed {
                 why: Forward::Miss,
@@ -70,7 +76,8 @@ pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
 // === 3 cache
 
 enum Looked {
-    Given(Arc<Kept>),
+    /// `true`: a new one is to be fetched meanwhile.
+    Given(Arc<Kept>, bool),
     Missed(Missed),
     /// The request wants a kept answer or none, and there is none.
     Refused,
@@ -95,18 +102,19 @@ async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
     };
     client.observe.cache("memory", result);
     match (found.kept, found.standing) {
-        (Some(kept), Standing::Good) => Looked::Given(kept),
-        (Some(kept), Standing::Due) => {
-            renew(client, exchange, missed);
-            Looked::Given(kept)
-        }
+        (Some(kept), Standing::Good) => Looked::Given(kept, false),
+        (Some(kept), Standing::Due) => Looked::Given(kept, true),
         (_, Standing::Refused) => Looked::Refused,
         _ => Looked::Missed(missed),
     }
 }
 
 /// Fetches a new answer in the background, unless somebody does already.
-fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, missed: Missed) {
+fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
+    let missed = Missed {
+        why: Forward::Stale,
+        kept: Some(kept),
+    };
     if exchange.call().role == plan::Role::Pass {
         return renew_passed(client, exchange, missed);
     }
@@ -128,7 +136,6 @@ fn in_background(exchange: &Exchange) -> Exchange {
 
 /// A kept answer, or the failure that is kept.
 fn given(kept: &Kept, exchange: &Exchange) -> Option<Fetched> {
-    let now = Instant::now();
     let result = match kept.failure() {
         Some(failure) => Err(failure),
         None => Ok(lasting(kept.answer_to(exchange)?, kept, exchange)),
@@ -136,10 +143,7 @@ fn given(kept: &Kept, exchange: &Exchange) -> Option<Fetched> {
     Some(Fetched {
         result,
         attempts: 0,
-        note: Some(CacheNote {
-            fate: CacheFate::Hit,
-            ttl: Some(kept.ttl(now)),
-        }),
+        note: Some(hit(kept)),
     })
 }
 
@@ -175,6 +179,44 @@ pub fn is_covered(code: Code) -> bool {
             | Code::BadValue
             | Code::LoopDetected
     )
+}
+
+// === rows of bulk calls
+
+/// What is kept for each of these: a row of a bulk call has a key of its own.
+pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
+    let found = exchanges.iter().map(|exchange| async move {
+        let Looked::Given(kept, is_due) = look(client, exchange).await else {
+            return None;
+        };
+        Some(Found {
+            answer: lasting(kept.answer_to(exchange)?, &kept, exchange),
+            note: hit(&kept),
+            is_due,
+        })
+    });
+    join_all(found).await
+}
+
+/// Keeps each row for its own key, with the headers of the answer that it came in.
+pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
+    let shelf = &client.process.shelf;
+    for Row { exchange, body } in rows {
+        let service = client.name_of(&exchange);
+        let body = Bytes::copy_from_slice(&body);
+        let arrived = || Arrived {
+            status: answer.status,
+            headers: &answer.headers,
+            body: body.clone(),
+            took: Duration::ZERO,
+        };
+        if let Some(cache) = exchange.call().cache {
+            shelf.keep(&exchange, cache, service, arrived());
+        }
+        if exchange.call().keeps_answers() {
+            shelf.keep_last_good(&exchange, service, arrived());
+        }
+    }
 }
 
 // === 4 coalesce
@@ -503,9 +545,17 @@ fn landed<D: Dial>(
 
 fn keep_last_good<D: Dial>(client: &Client<D>, exchange: &Exchange, answer: &Answer) {
     if exchange.call().keeps_answers() {
+        let arrived = Arrived {
+            status: answer.status,
+            headers: &answer.headers,
+            body: shelf::bytes_of(answer),
+            took: Duration::ZERO,
+        };
         let service = client.name_of(exchange);
-        let shelf = &client.process.shelf;
-        shelf.keep_last_good(exchange, service, answer);
+        client
+            .process
+            .shelf
+            .keep_last_good(exchange, service, arrived);
     }
 }
 
@@ -520,7 +570,13 @@ pub async fn open<D: Dial>(
 ) -> Opened {
     let streams = body.is_some();
     let missed = match look(client, &exchange).await {
-        Looked::Given(kept) => return passed_from(&kept, &exchange, hit(&kept), 0),
+        Looked::Given(kept, is_due) => {
+            let opened = passed_from(&kept, &exchange, hit(&kept), 0);
+            if is_due {
+                renew(client, &exchange, kept);
+            }
+            return opened;
+        }
         Looked::Refused => return nothing_kept(),
         Looked::Missed(missed) => missed,
     };

@@ -44,7 +44,7 @@ use crate::downstream::service::Service;
 use crate::downstream::shelf::Shelf;
 use crate::downstream::tasks::Tasks;
 use crate::engine::code::Code;
-use crate::engine::fetch::{Answer, Exchange, Fetch, Fetched, Opened, StreamedRequest};
+use crate::engine::fetch::{Answer, Exchange, Fetch, Fetched, Found, Opened, Row, StreamedRequest};
 use crate::plan::{Call, Route, ServiceId, Table};
 use crate::policy::breaker::State;
 use crate::policy::hedge::{After, Times};
@@ -292,5 +292,13 @@ impl<D: Dial> Fetch for Client<D> {
         let cache = exchange.call().cache?;
         let kept = front::is_covered(code).then(|| self.process.shelf.stands_in(exchange, cache));
         kept??.answer_to(exchange)
+    }
+
+    async fn look_up(&self, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
+        front::look_up(self, exchanges).await
+    }
+
+    fn keep_rows(&self, answer: &Answer, rows: Vec<Row>) {
+        front::keep_rows(self, answer, rows);
     }
 }

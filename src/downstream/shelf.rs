@@ -277,13 +277,7 @@ impl Shelf {
 
     // === the last good answers
 
-    pub fn keep_last_good(&self, exchange: &Exchange, service: &str, answer: &Answer) {
-        let arrived = Arrived {
-            status: answer.status,
-            headers: &answer.headers,
-            body: bytes_of(answer),
-            took: Duration::ZERO,
-        };
+    pub fn keep_last_good(&self, exchange: &Exchange, service: &str, arrived: Arrived<'_>) {
         let kept = kept(exchange, service, arrived, for_ever());
         self.put(last_key(exchange), Arc::new(kept));
     }
