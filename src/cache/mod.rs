@@ -3,6 +3,9 @@
 //! Today they serve `fallback: [ { stale: … } ]`. The module knows neither HTTP nor clocks: what an
 //! answer is, when it was kept and how old it may be is said by whoever asks.
 
+pub mod control;
+pub mod rules;
+
 use std::sync::Arc;
 use std::time::Duration;
 
