@@ -4,11 +4,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::time::{Instant, timeout_at};
 
+use crate::engine::cache_status::{self, Tally};
 use crate::engine::code::Code;
 use crate::engine::context::Settled;
 use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{
-    ByteStream, CallError, Fetch, Head, LEAST_TIME, STITCH_RESERVE, StreamedRequest,
+    ByteStream, CacheNote, CallError, Fetch, Head, LEAST_TIME, Opened, STITCH_RESERVE,
+    StreamedRequest,
 };
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record::{self, CallRecord, Record};
@@ -21,6 +23,7 @@ use crate::json::write_text;
 use crate::plan::{CallId, ResponseBody, Role, Status};
 
 const DEGRADED: HeaderName = HeaderName::from_static("x-anabranch-degraded");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Ends a run whose calls are all settled, or whose route has failed.
@@ -50,8 +53,12 @@ struct Stitched {
 /// Streams one call's answer; it starts when all others are settled.
 async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
     let started = Instant::now();
-    let opened = open(&run, call, fetch).await;
-    let (result, attempts) = opened;
+    let Opened {
+        result,
+        attempts,
+        note,
+    } = open(&run, call, fetch).await;
+    let of_cache = result.is_ok() && note.is_some_and(CacheNote::is_of_cache);
     let code = result.as_ref().err().map(|error| error.code);
     let status = match &result {
         Ok(head) => Some(head.status),
@@ -59,6 +66,7 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
     };
     run.progress[call.0] = Progress::Settled(Facts {
         outcome: match code {
+            None if of_cache => record::Outcome::Cache,
             None => record::Outcome::Live,
             Some(_) => record::Outcome::Failed,
         },
@@ -69,9 +77,10 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
         elapsed: started.elapsed(),
         items: None,
         of_cache: 0,
+        cache: note.map(Tally::one),
     });
     match result {
-        Ok(head) => run.answer_passed(call, head),
+        Ok(head) => run.answer_passed(call, head, note),
         Err(error) => {
             run.entries.push(Entry {
                 call,
@@ -96,19 +105,24 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
     }
 }
 
-async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> (Result<Head, CallError>, u32) {
+async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
+    let failed = |error: CallError, attempts: u32| Opened {
+        result: Err(error),
+        attempts,
+        note: None,
+    };
     let now = Instant::now();
     if run.end.saturating_duration_since(now) < LEAST_TIME {
-        return (Err(CallError::new(Code::DeadlineExhausted)), 0);
+        return failed(CallError::new(Code::DeadlineExhausted), 0);
     }
     let exchange = match render::exchange(run.route, call, &run.context, None, run.ends_of(call)) {
         Ok(exchange) => exchange,
-        Err(failure) => return (Err(run.call_error(failure)), 0),
+        Err(failure) => return failed(run.call_error(failure), 0),
     };
     let body = streamed(run).map_or(StreamedRequest::Buffered, StreamedRequest::Stream);
     match timeout_at(run.end, fetch.open(exchange, body)).await {
-        Ok(opened) => (opened.result, opened.attempts),
-        Err(_) => (Err(CallError::new(Code::Timeout)), 1),
+        Ok(opened) => opened,
+        Err(_) => failed(CallError::new(Code::Timeout), 1),
     }
 }
 
@@ -231,7 +245,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn answer_passed(mut self, call: CallId, head: Head) -> Reply {
+    fn answer_passed(mut self, call: CallId, head: Head, note: Option<CacheNote>) -> Reply {
         let answer = crate::engine::fetch::Answer {
             status: head.status,
             headers: head.headers.clone(),
@@ -239,7 +253,7 @@ impl<'r> Run<'r> {
             held: None,
             lasting: None,
         };
-        self.context.settled[call.0] = Some(Settled::One(Outcome::answered(answer, None)));
+        self.context.settled[call.0] = Some(Settled::One(Outcome::answered(answer, note)));
         let mut headers = head.headers;
         match self.response_headers() {
             Err(failure) => self.fail(failure),
@@ -266,6 +280,7 @@ impl<'r> Run<'r> {
             stitched.headers.insert(header::CACHE_CONTROL, no_store);
         }
         self.show_failures(&mut stitched.headers, None);
+        self.show_cache(&mut stitched.headers);
         let detached = self.detached();
         Reply {
             record: self.record(stitched.status, degraded, None),
@@ -287,6 +302,7 @@ impl<'r> Run<'r> {
         }
         let code = failure.error.code;
         self.show_failures(&mut headers, Some(code));
+        self.show_cache(&mut headers);
         let call = failure.call.map(str::to_owned);
         let problem = Problem {
             code,
@@ -311,6 +327,22 @@ impl<'r> Run<'r> {
         if let Some(value) = errors::proxy_status(self.route, &self.entries, cause) {
             // A passed answer may bring the members of proxies behind us.
             headers.append(PROXY_STATUS, value);
+        }
+    }
+
+    fn show_cache(&self, headers: &mut HeaderMap) {
+        let calls = self.progress.iter().enumerate();
+        let tallies = calls.filter_map(|(place, progress)| {
+            let facts = match progress {
+                Progress::Settled(facts) => *facts,
+                Progress::Asked(asked) => asked.facts(),
+                Progress::Running(_) | Progress::Waiting(_) | Progress::Apart => return None,
+            };
+            Some((CallId(place), facts.cache?))
+        });
+        if let Some(value) = cache_status::write(self.route, tallies) {
+            // The caches behind a passed answer come first (RFC 9211 §2).
+            headers.append(CACHE_STATUS, value);
         }
     }
 
