@@ -90,10 +90,7 @@ impl Tally {
 }
 
 /// One member for each call, in the order of the file.
-pub fn write(
-    route: &Route,
-    tallies: impl Iterator<Item = (CallId, Tally)>,
-) -> Option<HeaderValue> {
+pub fn write(route: &Route, tallies: impl Iterator<Item = (CallId, Tally)>) -> Option<HeaderValue> {
     // A header of a long list helps nobody.
     const MOST: usize = 16;
     let members = tallies.take(MOST);

@@ -1,11 +1,13 @@
 //! Writes the reply of a run that has ended: the stitched answer, a passed one, or a problem.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cache::rules;
 use crate::engine::cache_status::{self, Tally};
 use crate::engine::code::Code;
+use crate::engine::computed::{self, Keeping};
 use crate::engine::context::Settled;
 use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{
@@ -20,8 +22,9 @@ use crate::engine::request::RequestBody;
 use crate::engine::run::progress::{Facts, Progress};
 use crate::engine::run::{RouteFailure, Run, call_error, client_status};
 use crate::json::write_text;
-use crate::plan::{CallId, ResponseBody, Role, Status};
+use crate::plan::{CallId, Computed, ResponseBody, Role, Status};
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const DEGRADED: HeaderName = HeaderName::from_static("x-anabranch-degraded");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -48,6 +51,22 @@ struct Stitched {
     status: u16,
     headers: HeaderMap,
     body: ReplyBody,
+}
+
+impl Stitched {
+    /// What is said of a body goes with it; the route's other headers may have changed (RFC 9110
+    /// §15.4.5).
+    fn not_modified(&mut self) {
+        self.status = 304;
+        self.body = ReplyBody::Bytes(Bytes::new());
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::CONTENT_LANGUAGE,
+        ] {
+            self.headers.remove(name);
+        }
+    }
 }
 
 /// Streams one call's answer; it starts when all others are settled.
@@ -276,8 +295,9 @@ impl<'r> Run<'r> {
         if let Some(text) = &degraded {
             let value = HeaderValue::from_str(text).expect("names and codes are visible ASCII");
             stitched.headers.insert(DEGRADED, value);
-            let no_store = HeaderValue::from_static("no-store");
-            stitched.headers.insert(header::CACHE_CONTROL, no_store);
+            stitched.headers.insert(header::CACHE_CONTROL, NO_STORE);
+        } else if let Some(computed) = &self.route.response.computed {
+            self.compute(computed, &mut stitched);
         }
         self.show_failures(&mut stitched.headers, None);
         self.show_cache(&mut stitched.headers);
@@ -291,11 +311,41 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Says for how long and for whom the answer is good; to who has it already, that it still is.
+    fn compute(&self, computed: &Computed, stitched: &mut Stitched) {
+        let Keeping::May(mut terms) = computed::keeping(computed, &self.context.settled) else {
+            stitched.headers.insert(header::CACHE_CONTROL, NO_STORE);
+            return;
+        };
+        // A cookie is for whom it is set.
+        if stitched.headers.contains_key(header::SET_COOKIE) {
+            terms = terms.for_one_client();
+        }
+        terms.write(computed, &mut stitched.headers);
+        let request = &self.context.accepted.request;
+        let asks = matches!(request.method, Method::GET | Method::HEAD);
+        if let ReplyBody::Bytes(body) = &stitched.body
+            && asks
+            && (200..300).contains(&stitched.status)
+            && !body.is_empty()
+        {
+            let tag = computed::etag(body);
+            stitched.headers.insert(header::ETAG, tag);
+            // There is no `last-modified` that `if-modified-since` could be compared with.
+            if stitched.status == 200
+                && request.headers.contains_key(header::IF_NONE_MATCH)
+                && rules::is_not_modified(&request.headers, 200, &stitched.headers)
+            {
+                stitched.not_modified();
+            }
+        }
+    }
+
     fn fail(self, failure: RouteFailure<'r>) -> Reply {
         let mut headers = HeaderMap::new();
         let problem_type = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_type);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
         let is_to_wait = matches!(failure.status, 429 | 503);
         if let Some(seconds) = failure.error.retry_after.filter(|_| is_to_wait) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
