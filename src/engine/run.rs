@@ -315,6 +315,7 @@ impl<'r> Run<'r> {
                 running.items[item].attempts = fetched.attempts;
                 running.items[item].made = Made::default();
                 let note = fetched.note;
+                running.items[item].note = note;
                 let taken = fetched
                     .result
                     .and_then(|answer| self.take(id, id, item, answer));
@@ -386,8 +387,10 @@ impl<'r> Run<'r> {
         })
     }
 
-    fn finish_item(&mut self, id: CallId, item: usize, outcome: Outcome) {
+    fn finish_item(&mut self, id: CallId, item: usize, mut outcome: Outcome) {
         let running = self.running(id);
+        // Also where it failed, or something stood in: the cache was asked all the same.
+        outcome.note = running.items[item].note;
         running.items[item].stage = Stage::Done(outcome);
         running.open -= 1;
         self.work.push_back(id);

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::json::{self, Demand, Slot};
 use crate::path::{Condition, Root};
@@ -326,8 +326,21 @@ pub struct Response {
     pub status: Status,
     pub headers: Vec<(HeaderName, Part)>,
     pub body: ResponseBody,
-    /// `cache-control`, `age`, `etag` and `vary` come from the parts of the answer.
-    pub is_computed: bool,
+    /// With `cache: computed`: `cache-control`, `age`, `etag` and `vary` come from the parts of the
+    /// answer.
+    pub computed: Option<Computed>,
+}
+
+/// What is known of a computed answer before it is made.
+#[derive(Debug)]
+pub struct Computed {
+    /// What of the client's request it depends on, as `vary` has it.
+    pub vary: Option<HeaderValue>,
+    /// It depends on who asks: on the address, or on credentials that the route itself reads.
+    pub is_private: bool,
+    /// The calls that send credentials: what they are answered is for one client, unless the service
+    /// says otherwise.
+    pub with_credentials: Vec<CallId>,
 }
 
 #[derive(Debug)]

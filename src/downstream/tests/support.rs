@@ -474,7 +474,7 @@ fn route(call: Call) -> Route {
             status: Status::Constant(200),
             headers: Vec::new(),
             body: ResponseBody::None,
-            is_computed: false,
+            computed: None,
         },
         sources: Vec::new(),
         body_demand: None,
