@@ -5,7 +5,7 @@
 //! for whom it is good, is [`crate::downstream::shelf`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -27,6 +27,7 @@ use crate::engine::fetch::{
     Answer, ByteStream, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Found, Head,
     LEAST_TIME, Made, Opened, Row,
 };
+use crate::engine::lasting;
 use crate::json;
 use crate::plan::{self, Cache, Ttl};
 
@@ -149,11 +150,19 @@ fn given(kept: &Kept, exchange: &Exchange) -> Option<Fetched> {
 
 /// Says how long the answer is good, where the route's own answer is made of that.
 fn lasting(answer: Answer, kept: &Kept, exchange: &Exchange) -> Answer {
-    let wanted = exchange.route.response.is_computed;
+    let cache = exchange.call().cache;
+    let wanted = cache.filter(|_| exchange.route.response.computed.is_some());
     Answer {
-        lasting: wanted.then(|| kept.lasting(Instant::now())),
+        lasting: wanted.map(|cache| kept.lasting(Instant::now(), cache.ttl)),
         ..answer
     }
+}
+
+fn lasting_by_headers(answer: Answer, exchange: &Exchange) -> Answer {
+    let wanted = exchange.route.response.computed.is_some();
+    let lasting =
+        wanted.then(|| lasting::lasting(answer.status, &answer.headers, SystemTime::now()));
+    Answer { lasting, ..answer }
 }
 
 fn refused() -> Fetched {
@@ -532,7 +541,7 @@ fn landed<D: Dial>(
         keep_last_good(client, &exchange, &answer);
         match &kept {
             Some(kept) => lasting(answer, kept, &exchange),
-            None => answer,
+            None => lasting_by_headers(answer, &exchange),
         }
     });
     Landing {

@@ -2,7 +2,7 @@
 //! `fallback: [ { stale: … } ]`. It is kept as it came, before `take`, and looked at anew by whoever
 //! asks for it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -13,7 +13,9 @@ use crate::cache::rules::{self, Freshness, Use};
 use crate::downstream::headers;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, CallError, Exchange, Lasting};
+use crate::engine::lasting::lasting;
 use crate::json;
+use crate::plan::Ttl;
 
 /// One answer. Its body is shared by all who are given it.
 #[derive(Clone, Debug)]
@@ -155,15 +157,27 @@ impl Kept {
     }
 
     /// For whoever keeps what it becomes a part of.
-    pub fn lasting(&self, now: Instant) -> Lasting {
-        let freshness = &self.freshness;
-        Lasting {
-            age: self.age(now),
-            max_age: freshness.lifetime,
-            shared_max_age: freshness.lifetime,
-            no_store: false,
-            private: false,
-            must_revalidate: !freshness.may_serve_stale,
+    pub fn lasting(&self, now: Instant, ttl: Ttl) -> Lasting {
+        let age = self.age(now);
+        match ttl {
+            Ttl::For(_) => Lasting {
+                age,
+                max_age: self.freshness.lifetime,
+                shared_max_age: self.freshness.lifetime,
+                no_store: false,
+                private: false,
+                public: false,
+                must_revalidate: false,
+            },
+            Ttl::FromHeaders => {
+                let since = now.saturating_duration_since(self.received);
+                let received = SystemTime::now().checked_sub(since);
+                let received = received.unwrap_or(SystemTime::UNIX_EPOCH);
+                Lasting {
+                    age,
+                    ..lasting(self.status, &self.headers, received)
+                }
+            }
         }
     }
 }
