@@ -62,6 +62,7 @@ fn meters_of(telemetry: &Telemetry, services: Vec<settings::Service>) -> Meters 
     telemetry.meters(&Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services,
         routes: Vec::new(),
         matcher: Default::default(),
