@@ -8,6 +8,7 @@ pub struct Fault {
 }
 
 const HEADLINE: &str = "this is not the URL of a Redis";
+const PERCENT_ENCODE: &str = "percent-encode what is special in user and password: `/` is `%2F`";
 
 fn fault(help: &'static str) -> Result<(), Fault> {
     Err(Fault {
@@ -38,12 +39,15 @@ pub fn examine(text: &str) -> Result<(), Fault> {
     }
     match is_taken(text) {
         true => Ok(()),
-        false => fault("percent-encode what is special in user and password: `/` is `%2F`"),
+        false => fault(PERCENT_ENCODE),
     }
 }
 
 fn examine_host(place: &str, query: &str) -> Result<(), Fault> {
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+    if path.contains('@') {
+        return fault(PERCENT_ENCODE);
+    }
     let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
@@ -53,9 +57,7 @@ fn examine_host(place: &str, query: &str) -> Result<(), Fault> {
         return fault("write the host: `redis://host:6379`");
     }
     if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        return fault(
-            "the port is a number from 1 to 65535; percent-encode what is special in a password",
-        );
+        return fault("the port is a number from 1 to 65535");
     }
     if !path.is_empty() && !is_number(path) {
         return fault("behind the host there is only the number of a database: `/0`");
@@ -140,7 +142,7 @@ mod tests {
             ("redis://", "write the host"),
             ("redis://:secret@:6379", "write the host"),
             ("redis://cache:0", "the port"),
-            ("redis://:a/b@cache:6379", "the port"),
+            ("redis://:a/b@cache:6379", "percent-encode"),
             ("redis://cache/main", "number of a database"),
             ("redis://cache/-1", "number of a database"),
             ("redis://cache/?db=1", "behind `?`"),

@@ -58,7 +58,8 @@ fn definition(object: Object) -> Json {
         Object::RouteDocument => definition["patternProperties"] = json!({ "^x-": true }),
         Object::GatewayDocument => {
             definition["patternProperties"] = json!({ "^x-": true });
-            definition["anyOf"] = one_required(&["server", "admin", "cache", "services", "defaults"]);
+            definition["anyOf"] =
+                one_required(&["server", "admin", "cache", "services", "defaults"]);
         }
         Object::Call => {
             definition["oneOf"] = one_required(&["get", "head", "post", "put", "patch", "delete"]);

@@ -323,6 +323,22 @@ fn a_reload_changes_no_breaker_and_hides_those_that_are_gone() {
 }
 
 #[test]
+fn lookups_are_counted_by_store_and_result() {
+    let telemetry = Telemetry::new(Log::silent());
+    let meters = meters(&telemetry);
+    for (store, result) in [("memory", "hit"), ("memory", "hit"), ("redis", "resting")] {
+        meters.cache(store, result);
+    }
+    holds(
+        &telemetry,
+        &[
+            "anabranch_cache_requests_total{store=\"memory\",result=\"hit\"} 2",
+            "anabranch_cache_requests_total{store=\"redis\",result=\"resting\"} 1",
+        ],
+    );
+}
+
+#[test]
 fn what_is_turned_away_is_counted_from_nothing_on() {
     let telemetry = Telemetry::new(Log::silent());
     let metrics = telemetry.metrics();

@@ -6,11 +6,17 @@
 //! [`Remote`]; bytes go in under a [`Name`] and come out again. Read `store.rs` next; a build without
 //! the feature `redis` has `absent.rs` in its place.
 
+#[cfg(feature = "redis")]
+mod link;
+#[cfg(feature = "redis")]
+mod purges;
 #[cfg(not(feature = "redis"))]
 #[path = "absent.rs"]
 mod store;
 #[cfg(feature = "redis")]
 mod store;
+#[cfg(feature = "redis")]
+mod writes;
 
 #[cfg(all(test, feature = "redis"))]
 mod tests;
