@@ -157,3 +157,14 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, not(feature = "redis")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_it_takes_none() {
+        let fault = examine("redis://cache:6379").err().unwrap();
+        assert_eq!(fault.headline, "this build has no Redis");
+    }
+}

@@ -585,12 +585,9 @@ async fn a_socket_of_the_machine_does_too() {
     until_found(&remote, "a", "1").await;
 }
 
-/// A certificate that nobody vouches for is refused: TLS is spoken, and its peer is looked at.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_an_unknown_issuer_is_refused() {
-    let Some(mut server) = Server::down(&[]) else {
-        return;
-    };
+/// A server that speaks TLS, with its URL and the file of its certificate, which nobody vouches for.
+fn with_tls() -> Option<(Server, String, String)> {
+    let mut server = Server::down(&[])?;
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let write = |name: &str, text: String| -> String {
         let file: &Path = &server.folder.join(name);
@@ -605,7 +602,40 @@ async fn a_certificate_of_an_unknown_issuer_is_refused() {
     let all = arguments.into_iter().chain(more);
     server.arguments = all.map(str::to_owned).collect();
     server.up();
-    let remote = remote(format!("rediss://localhost:{port}"));
+    Some((server, format!("rediss://localhost:{port}"), cert))
+}
+
+/// Names the server to the process that trusts it.
+const TRUSTED: &str = "ANABRANCH_TEST_REDISS";
+
+/// What is trusted is read from the environment, so that a process of its own asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_tls_it_answers_whom_trusts_it() {
+    if let Ok(url) = std::env::var(TRUSTED) {
+        return until_answered(&remote(url)).await;
+    }
+    let Some((_server, url, cert)) = with_tls() else {
+        return;
+    };
+    let name = "downstream::remote::tests::by_tls_it_answers_whom_trusts_it";
+    let asked = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(TRUSTED, url)
+        .env("SSL_CERT_FILE", cert)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&asked.stdout);
+    assert!(asked.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_an_unknown_issuer_is_refused() {
+    let Some((_server, url, _)) = with_tls() else {
+        return;
+    };
+    let remote = remote(url);
     let changes = Changes::of(&remote);
     until("it is left alone", async || {
         let found = find(&remote, "a").await;
