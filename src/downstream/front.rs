@@ -91,17 +91,13 @@ async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
             kept: None,
         });
     };
-    let found = client.process.shelf.look(exchange, cache).await;
+    let service = client.name_of(exchange);
+    let shelf = &client.process.shelf;
+    let found = shelf.look(exchange, cache, service, &*client.observe).await;
     let missed = Missed {
         why: found.why,
         kept: found.kept.clone(),
     };
-    let result = match (&found.kept, found.standing) {
-        (Some(_), Standing::Good | Standing::Due) => "hit",
-        (Some(_), _) => "stale",
-        (None, _) => "miss",
-    };
-    client.observe.cache("memory", result);
     match (found.kept, found.standing) {
         (Some(kept), Standing::Good) => Looked::Given(kept, false),
         (Some(kept), Standing::Due) => Looked::Given(kept, true),

@@ -27,6 +27,7 @@ pub mod service;
 pub mod shelf;
 pub mod tasks;
 pub mod tls;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -221,6 +222,11 @@ impl<D: Dial> Client<D> {
             observe: self.observe.clone(),
             service,
         }
+    }
+
+    /// Where answers are kept.
+    pub fn shelf(&self) -> &Shelf {
+        &self.process.shelf
     }
 
     /// The name of the service that an exchange asks.
