@@ -13,7 +13,7 @@ use super::link::config;
 use super::prefix;
 use crate::policy::backoff;
 
-const CHANNEL: &str = "anabranch:1:purges";
+pub const CHANNEL: &str = "anabranch:1:purges";
 
 /// How long each step of a purge may take.
 const OVERDUE: Duration = Duration::from_secs(5);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use super::purges::CHANNEL;
 use super::{Away, Change, LARGEST_VALUE, Name, Remote};
 use crate::config::document::Secret;
 use crate::plan::settings;
@@ -555,6 +556,11 @@ async fn instances_hear_each_others_purges_also_after_a_restart() {
             purges.iter().all(hears)
         };
         until("both hear it", both_hear).await;
+        // What somebody else says there is nobody's purge.
+        for nonsense in ["", "a", "[1, 2]", "\u{fffd}"] {
+            let mut publish = redis::cmd("PUBLISH");
+            let _: u64 = server.ask(publish.arg(CHANNEL).arg(nonsense)).await;
+        }
         let strange = ("a".to_owned(), Some("/*[:\"é".to_owned()));
         assert_eq!(other.purge("a", Some("/*[:\"é")).await, Ok(0));
         for purges in &purges {
