@@ -73,6 +73,7 @@ fn examination(is_good: bool, fingerprint: u64) -> Examination {
     let table = Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services: Vec::new(),
         routes: Vec::new(),
         matcher: Default::default(),

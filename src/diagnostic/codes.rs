@@ -1,7 +1,7 @@
 //! The register of codes: one line and one page each.
 //!
 //! R01xx syntax and shape, R02xx references and graph, R03xx time, R04xx templates and paths,
-//! R05xx safety, R06xx cost. A new code is a line of [`ALL`] and a page `docs/codes/CODE.md`.
+//! R05xx safety, R06xx cost, R07xx the cache. A new code is a line of [`ALL`] and a page `docs/codes/CODE.md`.
 
 /// What a code stands for.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +84,7 @@ pub const ALL: &[Code] = codes! {
     "R0601" "many attempts"
     "R0602" "a fan-out larger than the bulkhead"
     "R0603" "less memory than one call may need"
+    "R0701" "a Redis that cannot be used"
 };
 
 /// The entry of a code, in any case.

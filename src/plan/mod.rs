@@ -29,6 +29,7 @@ use crate::template::json::Json;
 pub struct Table {
     pub server: settings::Server,
     pub admin: settings::Admin,
+    pub cache: settings::Cache,
     pub services: Vec<settings::Service>,
     pub routes: Vec<Arc<Route>>,
     pub matcher: matcher::Matcher,
