@@ -19,6 +19,7 @@ pub mod names;
 pub mod observe;
 pub mod pass;
 pub mod pool;
+pub mod remote;
 pub mod send;
 pub mod service;
 pub mod tasks;

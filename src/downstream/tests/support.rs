@@ -233,6 +233,8 @@ impl Observe for Heard {
     }
 
     fn budget_tokens(&self, _: ServiceId, _: f64) {}
+
+    fn cache(&self, _: &'static str, _: &'static str) {}
 }
 
 /// A client of one service, and what it told.
@@ -296,6 +298,7 @@ pub fn table(service: settings::Service) -> Table {
     Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services: vec![service],
         routes: Vec::new(),
         matcher: Default::default(),
