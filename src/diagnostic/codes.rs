@@ -87,7 +87,7 @@ pub const ALL: &[Code] = codes! {
     "R0601" "many attempts"
     "R0602" "a fan-out larger than the bulkhead"
     "R0603" "less memory than one call may need"
-    "R0604" "any query beside a cache"
+    "R0605" "any query beside a cache"
     "R0701" "a Redis that cannot be used"
 };
 
