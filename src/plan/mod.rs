@@ -185,6 +185,15 @@ impl Call {
         chain.any(|fallback| matches!(fallback.kind, FallbackKind::Stale(_)))
     }
 
+    /// Which service it asks, and where: the part of `key_prefix` that is not about the answer.
+    pub fn origin(&self) -> &str {
+        let mut ends = self.key_prefix.match_indices('\u{1e}').map(|(at, _)| at);
+        match ends.nth(1) {
+            Some(end) => &self.key_prefix[..end],
+            None => &self.key_prefix,
+        }
+    }
+
     /// What is read of `.body`, whether it came from the service or from a fallback.
     pub fn body_demand(&self) -> &Demand {
         self.taken_demand.as_ref().unwrap_or(&self.raw_demand)

@@ -378,6 +378,7 @@ async fn a_passed_answer_is_streamed() {
     assert_eq!(known.header("x-from"), Some("service"));
     assert_eq!(known.header("connection"), Some("close"), "only our own");
     assert_eq!(known.header("content-length"), Some("6"));
+    assert!(!world.log().contains("client_gone"), "{}", world.log());
     let head = ask(&world, "HEAD /passed/sized HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(
         (head.header("content-length"), head.body.as_str()),
