@@ -390,7 +390,7 @@ impl<'r> Run<'r> {
     fn finish_item(&mut self, id: CallId, item: usize, mut outcome: Outcome) {
         let running = self.running(id);
         // Also where it failed, or something stood in: the cache was asked all the same.
-        outcome.note = running.items[item].note;
+        outcome.note = outcome.note.or(running.items[item].note);
         running.items[item].stage = Stage::Done(outcome);
         running.open -= 1;
         self.work.push_back(id);
