@@ -9,6 +9,7 @@ mod cache;
 mod call;
 mod chain;
 mod graph;
+mod headers;
 mod input;
 pub mod names;
 mod retry;
@@ -60,7 +61,7 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
     }
     let shared = documents.services.iter().map(|service| &service.shared);
     for shared in [&documents.defaults].into_iter().chain(shared) {
-        diagnostics.extend(call::check_inherited(shared, &mut services.reported));
+        diagnostics.extend(headers::check_inherited(shared, &mut services.reported));
     }
     let has_error = diagnostics
         .iter()
