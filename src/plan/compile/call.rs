@@ -11,7 +11,7 @@ use crate::path::Condition;
 use crate::plan::compile::names::{Names, Reader, list};
 use crate::plan::compile::retry::LEAST_ATTEMPT;
 use crate::plan::compile::services::Services;
-use crate::plan::compile::{cache, chain, headers, retry, templates};
+use crate::plan::compile::{batch, cache, chain, headers, retry, templates};
 use crate::plan::settings::Service;
 use crate::plan::timeline::call_time;
 use crate::plan::{
@@ -62,7 +62,7 @@ pub fn compile(
         max_items,
         concurrency,
         min_ok,
-        batch: _,
+        batch,
         pass_status,
         success_when,
         take,
@@ -90,6 +90,9 @@ pub fn compile(
         names.diagnostics.truncate(before);
     }
     let chain = chain::compile(id, fallback.as_ref(), names);
+    let batch = batch
+        .as_ref()
+        .map(|written| batch::enter_keys(id, &written.value, looped.as_ref(), names));
     let (service, path) = match target {
         Some(target) => {
             names.reading(Reader::Call(id), target.path.span);
@@ -112,6 +115,7 @@ pub fn compile(
         names.reading(Reader::Call(id), node.span);
         templates::text(&node.value, names, Place::Header)
     });
+    let batch = batch.map(|batch| batch::enter_row(id, call, batch, names));
     let when = when.as_ref().and_then(|node| {
         names.reading(Reader::Call(id), node.span);
         templates::condition(&node.value, names)
@@ -124,6 +128,9 @@ pub fn compile(
         names.reading(Reader::Take(id), node.span);
         templates::json(&node.value, names)
     });
+    if batch.is_some() {
+        names.leave();
+    }
     let success_when = success_when.as_ref().and_then(|node| {
         names.reading(Reader::SuccessWhen(id), node.span);
         templates::condition(&node.value, names)
@@ -180,17 +187,18 @@ pub fn compile(
     let hedge = compile_hedge(hedge, name, &method, asks, names);
     let for_each = looped.map(|(variable, source)| {
         let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
+        let max_items = max_items.as_ref().map_or(1, |most| most.value as usize);
         ForEach {
             variable,
             source,
-            max_items: max_items.as_ref().map_or(1, |most| most.value as usize),
+            max_items,
             concurrency: concurrency.as_ref().map_or(8, |most| most.value as usize),
             min_ok: match (is_optional, min_ok) {
                 (true, _) => 0.0,
                 (false, Some(percent)) => f64::from(percent.value.0) / 100.0,
                 (false, None) => 100.0,
             },
-            batch: None,
+            batch: batch.and_then(|batch| batch.finish(max_items)),
         }
     });
     let sections = [shared, Some(surroundings.defaults)];

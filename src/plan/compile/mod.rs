@@ -5,6 +5,7 @@
 //! `route.rs` and `call.rs` (with `chain.rs` and `retry.rs`) take the documents apart, `names.rs` resolves
 //! what their templates read, `graph.rs` orders the calls.
 
+mod batch;
 mod cache;
 mod call;
 mod chain;

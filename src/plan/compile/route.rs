@@ -174,7 +174,7 @@ fn connect(mut calls: Vec<Call>, graph: graph::Graph, names: &mut Names) -> Vec<
     for (place, needs) in graph.needs.into_iter().enumerate() {
         let demands = std::mem::take(&mut names.demands[place]);
         calls[place].raw_demand = demands.raw;
-        if calls[place].take.is_some() {
+        if names.has_body_of_its_own(CallId(place)) {
             calls[place].taken_demand = Some(demands.taken);
         }
         if calls[place].role == Role::Normal {
