@@ -69,11 +69,12 @@ impl Bulk {
     }
 
     fn cut(&mut self, keys: &[KeyId], size: usize) {
-        self.chunks.extend(keys.chunks(size.max(1)).map(|keys| Chunk {
-            keys: keys.to_vec(),
-            made: Made::default(),
-            is_open: false,
-        }));
+        self.chunks
+            .extend(keys.chunks(size.max(1)).map(|keys| Chunk {
+                keys: keys.to_vec(),
+                made: Made::default(),
+                is_open: false,
+            }));
     }
 
     /// Requests first: when all are under way, it is known how much there is to stand in for.
@@ -291,13 +292,7 @@ impl Run<'_> {
         }
     }
 
-    fn keep_rows(
-        &self,
-        id: CallId,
-        keys: &[KeyId],
-        answer: &Answer,
-        rows: &HashMap<KeyId, Bytes>,
-    ) {
+    fn keep_rows(&self, id: CallId, keys: &[KeyId], answer: &Answer, rows: &HashMap<KeyId, Bytes>) {
         let call = &self.route.calls[id.0];
         if call.cache.is_none() && !call.keeps_answers() {
             return;
