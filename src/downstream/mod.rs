@@ -308,4 +308,8 @@ impl<D: Dial> Fetch for Client<D> {
     fn keep_rows(&self, answer: &Answer, rows: Vec<Row>) {
         front::keep_rows(self, answer, rows);
     }
+
+    fn renew_rows(&self, exchange: Exchange, rows: Vec<(String, Exchange)>) {
+        front::renew_rows(self, exchange, rows);
+    }
 }

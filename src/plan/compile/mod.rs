@@ -5,11 +5,13 @@
 //! `route.rs` and `call.rs` (with `chain.rs` and `retry.rs`) take the documents apart, `names.rs` resolves
 //! what their templates read, `graph.rs` orders the calls.
 
+mod batch;
 mod cache;
 mod call;
 mod chain;
 mod computed;
 mod graph;
+mod headers;
 mod input;
 pub mod names;
 mod retry;
@@ -61,7 +63,7 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
     }
     let shared = documents.services.iter().map(|service| &service.shared);
     for shared in [&documents.defaults].into_iter().chain(shared) {
-        diagnostics.extend(call::check_inherited(shared, &mut services.reported));
+        diagnostics.extend(headers::check_inherited(shared, &mut services.reported));
     }
     let has_error = diagnostics
         .iter()
