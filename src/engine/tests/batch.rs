@@ -250,7 +250,7 @@ response: { body: { a: $.a.body, b: $.b.body, c: $.c.body, e: $.errors, d: $.deg
          {\"call\":\"c\",\"code\":\"reset\",\"attempts\":1,\"elapsed_ms\":0,\"fallback\":\"value\"}],\
          \"d\":\"b=stale, c=fallback\"}"
     );
-    assert_eq!(shop.told(), "/list; /b; /c; /b after reset");
+    assert_eq!(shop.told(), "/list; /b; /b after reset; /c");
 }
 
 /// It ends with the call's clock, and what it might have had is asked for.
@@ -337,7 +337,7 @@ async fn ten_thousand_elements_without_a_row_are_no_deep_stack() {
 
 #[test]
 fn rows_belong_to_the_texts_of_their_keys() {
-    let text = page("take: $.row.n").replace("$.reply.body,", "$.reply.body.rows ?? [],");
+    let text = page("take: $.row.n").replace("$.reply.body,", "\"$.reply.body.rows ?? []\",");
     let route = route(&text);
     let exchange = super::support::exchange_of(&route, 1);
     let check = |body: &str, expected: &[(&str, &str)]| {

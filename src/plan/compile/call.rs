@@ -219,7 +219,13 @@ pub fn compile(
         .as_ref()
         .or(shared.and_then(|shared| shared.max_body.as_ref()))
         .or(surroundings.defaults.max_body.as_ref());
-    if call.for_each.is_some() && for_each.is_none() {
+    let bulk = for_each
+        .as_ref()
+        .and_then(|for_each| for_each.batch.as_ref());
+    let is_broken = |key: bool, is_compiled: bool| key && !is_compiled;
+    if is_broken(call.for_each.is_some(), for_each.is_some())
+        || is_broken(call.batch.is_some(), bulk.is_some())
+    {
         return None;
     }
     let service = service?;
