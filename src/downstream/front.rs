@@ -669,6 +669,7 @@ async fn climb_to_head<D: Dial>(
         result: climbed.result,
         attempts: climbed.attempts,
         note: None,
+        covered: None,
     }
 }
 
@@ -695,6 +696,7 @@ fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32)
         }),
         attempts,
         note: Some(note),
+        covered: None,
     }
 }
 
@@ -714,6 +716,7 @@ fn nothing_kept() -> Opened {
         }),
         attempts: 0,
         note: None,
+        covered: None,
     }
 }
 
@@ -781,6 +784,7 @@ fn keep_passed<D: Dial>(
         result,
         attempts: opened.attempts,
         note: Some(note),
+        covered: None,
     }
 }
 
