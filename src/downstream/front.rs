@@ -51,6 +51,10 @@ struct Missed {
 
 /// Makes one call, or gives what is known already.
 pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
+    let call = exchange.call();
+    if call.cache.is_none() && !call.coalesce {
+        return fetch_alone(client, exchange).await;
+    }
     // 3 cache: a fresh answer returns; a stale one is kept for layer 2, and to be validated.
     let missed = match look(client, &exchange).await {
         Looked::Given(kept, is_due) => match given(&kept, &exchange) {
@@ -73,6 +77,25 @@ pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
     match exchange.call().coalesce {
         false => fly(client, exchange, missed).await.into(),
         true => share(client, exchange, missed).await,
+    }
+}
+
+/// Neither layer has a part in it.
+async fn fetch_alone<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
+    let is_computed = exchange.route.response.computed.is_some();
+    // What is needed afterwards is kept back, since the rest takes the exchange with it.
+    let kept_back = exchange.call().keeps_answers().then(|| exchange.clone());
+    let (result, attempts) = send(client, exchange, false).await;
+    if let (Some(exchange), Ok(answer)) = (kept_back, &result) {
+        keep_last_good(client, &exchange, answer);
+    }
+    Fetched {
+        result: match is_computed {
+            true => result.map(lasting_by_headers),
+            false => result,
+        },
+        attempts,
+        note: None,
     }
 }
 
@@ -165,11 +188,12 @@ fn lasting(answer: Answer, kept: &Kept, exchange: &Exchange) -> Answer {
     }
 }
 
-fn lasting_by_headers(answer: Answer, exchange: &Exchange) -> Answer {
-    let wanted = exchange.route.response.computed.is_some();
-    let lasting =
-        wanted.then(|| lasting::lasting(answer.status, &answer.headers, SystemTime::now()));
-    Answer { lasting, ..answer }
+fn lasting_by_headers(answer: Answer) -> Answer {
+    let lasting = lasting::lasting(answer.status, &answer.headers, SystemTime::now());
+    Answer {
+        lasting: Some(lasting),
+        ..answer
+    }
 }
 
 fn refused() -> Fetched {
@@ -571,7 +595,8 @@ fn landed<D: Dial>(
         keep_last_good(client, &exchange, &answer);
         match &kept {
             Some(kept) => lasting(answer, kept, &exchange),
-            None => lasting_by_headers(answer, &exchange),
+            None if exchange.route.response.computed.is_some() => lasting_by_headers(answer),
+            None => answer,
         }
     });
     Landing {

@@ -526,7 +526,7 @@ async fn a_kept_answer_is_passed_in_place_of_a_failure_where_it_may_be() {
     let (fixture, _) = responding(|number, _| match number {
         1 => (10, answer("200 OK", "cache-control: max-age=1", "<p>")),
         2 => (10, answer("503 Oh", "", "sorry")),
-        3 => (10, "HTTP/1.1 200 OK\r\nnonsense".into()),
+        3 => (10, "HTTP/1.1 nonsense\r\n\r\n".into()),
         _ => (10, answer("404 Not Found", "", "no")),
     });
     let call = || {
