@@ -258,16 +258,34 @@ fn ttl(text: &str) -> Result<Ttl, Refusal> {
 
 parsed!(Ttl, "a duration or `from_headers`", ttl);
 
-fn coalesce(text: &str) -> Result<Coalesce, Refusal> {
-    match text {
-        "auto" => Ok(Coalesce::Auto),
-        "true" => Ok(Coalesce::On),
-        "false" => Ok(Coalesce::Off),
-        _ => Err(Some("write `true`, `false` or `auto`".to_owned())),
+impl<'de> Deserialize<'de> for Coalesce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Switch(bool),
+            Word(Auto),
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Auto {
+            Auto,
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Switch(true) => Ok(Coalesce::On),
+            Written::Switch(false) => Ok(Coalesce::Off),
+            Written::Word(Auto::Auto) => Ok(Coalesce::Auto),
+        }
     }
 }
 
-parsed!(Coalesce, "`auto`, `true` or `false`", coalesce);
+impl Leaf for Coalesce {
+    const WHAT: &'static str = "`auto`, `true` or `false`";
+
+    fn help(_written: &str) -> Option<String> {
+        Some("write `true`, `false` or `auto`".to_owned())
+    }
+}
 
 fn computed(text: &str) -> Result<Computed, Refusal> {
     match text {

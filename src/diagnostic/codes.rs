@@ -1,7 +1,7 @@
 //! The register of codes: one line and one page each.
 //!
 //! R01xx syntax and shape, R02xx references and graph, R03xx time, R04xx templates and paths,
-//! R05xx safety, R06xx cost. A new code is a line of [`ALL`] and a page `docs/codes/CODE.md`.
+//! R05xx safety, R06xx cost, R07xx the cache. A new code is a line of [`ALL`] and a page `docs/codes/CODE.md`.
 
 /// What a code stands for.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +83,15 @@ pub const ALL: &[Code] = codes! {
     "R0507" "a body's schema that cannot be used"
     "R0508" "a hedge of a call that writes"
     "R0509" "an old answer in place of a write"
+    "R0510" "answers kept of a call that writes"
+    "R0511" "answers kept by headers that have no key"
+    "R0512" "credentials that are no part of the key"
     "R0601" "many attempts"
     "R0602" "a fan-out larger than the bulkhead"
     "R0603" "less memory than one call may need"
     "R0604" "one request for each element, where a service answers for many"
+    "R0605" "any query beside a cache"
+    "R0701" "a Redis that cannot be used"
 };
 
 /// The entry of a code, in any case.

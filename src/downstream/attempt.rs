@@ -15,6 +15,7 @@ use crate::downstream::guards::Permit;
 use crate::downstream::inbound::Inbound;
 use crate::downstream::meter::{Counts, Moved};
 use crate::downstream::pool::Pool;
+use crate::downstream::shelf::Shelf;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, LEAST_TIME};
 use crate::policy::breaker::Verdict;
@@ -123,6 +124,8 @@ pub struct Carriage<D: Dial, F> {
     pub lease: Lease<D::Io>,
     /// A connection that lay idle and turns out to be dead may be replaced.
     pub may_replay: bool,
+    /// Of a call that writes: where answers are kept, and the service's name.
+    pub writes: Option<(Shelf, Box<str>)>,
     pub finish: F,
 }
 
@@ -146,6 +149,10 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
             }
         };
         let inbound = Inbound::accept(response, self.lease, self.pool, self.attempt)?;
+        if let Some((shelf, service)) = &self.writes {
+            let status = inbound.status.as_u16();
+            shelf.invalidate(&self.exchange, service, status, &inbound.headers);
+        }
         self.finish.finish(&self.exchange, inbound).await
     }
 

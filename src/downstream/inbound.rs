@@ -121,7 +121,10 @@ impl<D: Dial> Flow<D> {
             };
             match ready!(lease.poll_frame(incoming, context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
+                    Ok(bytes) if !bytes.is_empty() => {
+                        self.see_the_end(context);
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
                     _ => continue,
                 },
                 Some(Err(error)) => {
@@ -134,6 +137,19 @@ impl<D: Dial> Flow<D> {
                     return Poll::Ready(None);
                 }
             }
+        }
+    }
+
+    /// After the last byte of a known length: whoever counts along asks for no more, so the connection
+    /// goes back now.
+    fn see_the_end(&mut self, context: &mut Context<'_>) {
+        let Some((lease, incoming)) = self.lease.as_mut().zip(self.incoming.as_mut()) else {
+            return;
+        };
+        if incoming.is_end_stream()
+            && let Poll::Ready(None) = lease.poll_frame(incoming, context)
+        {
+            self.give_back();
         }
     }
 

@@ -255,6 +255,8 @@ pub struct Lasting {
     pub no_store: bool,
     /// For one client only.
     pub private: bool,
+    /// For all, also where credentials were sent: the service says `public` or `s-maxage`.
+    pub public: bool,
     pub must_revalidate: bool,
 }
 

@@ -2,12 +2,15 @@
 //! YAML and no name. Read [`run`] first.
 
 pub mod batch;
+pub mod cache_status;
 pub mod code;
+pub mod computed;
 pub mod context;
 pub mod errors;
 pub mod fetch;
 pub mod input;
 pub mod judge;
+pub mod lasting;
 pub mod outcome;
 pub mod record;
 pub mod render;

@@ -32,6 +32,7 @@ pub struct Outcome {
     pub headers: HeaderMap,
     /// Keeps what the body takes counted.
     pub held: Option<Arc<Reservation>>,
+    /// What the cache did for the call itself, also where it failed.
     pub note: Option<CacheNote>,
     pub lasting: Option<Lasting>,
     /// Why it failed, also where a fallback answered, with the status the service gave.

@@ -309,6 +309,7 @@ impl<'r> Run<'r> {
         running.items[item].attempts = fetched.attempts;
         running.items[item].made = Made::default();
         let note = fetched.note;
+        running.items[item].note = note;
         let taken = fetched
             .result
             .and_then(|answer| self.take(id, id, item, answer));
@@ -401,8 +402,11 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn finish_item(&mut self, id: CallId, item: usize, outcome: Outcome) {
-        self.running(id).finish(item, outcome);
+    fn finish_item(&mut self, id: CallId, item: usize, mut outcome: Outcome) {
+        let running = self.running(id);
+        // Also where it failed, or something stood in: the cache was asked all the same.
+        outcome.note = outcome.note.or(running.items[item].note);
+        running.finish(item, outcome);
         self.work.push_back(id);
     }
 

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::json::{self, Demand, Slot};
 use crate::path::{Condition, Root};
@@ -29,6 +29,7 @@ use crate::template::json::Json;
 pub struct Table {
     pub server: settings::Server,
     pub admin: settings::Admin,
+    pub cache: settings::Cache,
     pub services: Vec<settings::Service>,
     pub routes: Vec<Arc<Route>>,
     pub matcher: matcher::Matcher,
@@ -185,6 +186,15 @@ impl Call {
         chain.any(|fallback| matches!(fallback.kind, FallbackKind::Stale(_)))
     }
 
+    /// Which service it asks, and where: the part of `key_prefix` that is not about the answer.
+    pub fn origin(&self) -> &str {
+        let mut ends = self.key_prefix.match_indices('\u{1e}').map(|(at, _)| at);
+        match ends.nth(1) {
+            Some(end) => &self.key_prefix[..end],
+            None => &self.key_prefix,
+        }
+    }
+
     /// One request is for many elements.
     pub fn batch(&self) -> Option<&Batch> {
         self.for_each.as_ref()?.batch.as_ref()
@@ -337,8 +347,21 @@ pub struct Response {
     pub status: Status,
     pub headers: Vec<(HeaderName, Part)>,
     pub body: ResponseBody,
-    /// `cache-control`, `age`, `etag` and `vary` come from the parts of the answer.
-    pub is_computed: bool,
+    /// With `cache: computed`: `cache-control`, `age`, `etag` and `vary` come from the parts of the
+    /// answer.
+    pub computed: Option<Computed>,
+}
+
+/// What is known of a computed answer before it is made.
+#[derive(Debug)]
+pub struct Computed {
+    /// What of the client's request it depends on, as `vary` has it.
+    pub vary: Option<HeaderValue>,
+    /// It depends on who asks: on the address, or on credentials that the route itself reads.
+    pub is_private: bool,
+    /// The calls that send credentials: what they are answered is for one client, unless the service
+    /// says otherwise.
+    pub with_credentials: Vec<CallId>,
 }
 
 #[derive(Debug)]

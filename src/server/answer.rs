@@ -230,7 +230,13 @@ impl Answer {
                 }
                 // Trailers are dropped.
                 Some(Ok(frame)) if !frame.is_data() => {}
-                Some(frame) => return Poll::Ready(Some(frame)),
+                Some(frame) => {
+                    // hyper asks for no more once a length that was said is reached.
+                    if frame.is_ok() && stream.is_end_stream() {
+                        self.part = Part::End;
+                    }
+                    return Poll::Ready(Some(frame));
+                }
             }
         }
     }

@@ -83,6 +83,30 @@ async fn a_retry_takes_the_place_of_an_unavailable_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_goes_back_with_the_last_byte_of_a_known_length() {
+    use http_body::Body;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    let fixture = piped(script(move |_, mut peer| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            while peer.request().await.is_some() {
+                peer.write(answer("200 OK", "", "abc")).await;
+            }
+        }
+    }));
+    for _ in 0..3 {
+        let mut head = open(&fixture, get()).await.result.ok().unwrap();
+        let frame = head.body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "abc");
+        assert!(head.body.is_end_stream());
+        // As hyper does: it has counted along, and does not ask for the end.
+        drop(head);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_body_may_last_longer_than_the_call() {
     let fixture = piped(script(|_, mut peer| async move {
         peer.request().await.unwrap();

@@ -233,6 +233,8 @@ impl Observe for Heard {
     }
 
     fn budget_tokens(&self, _: ServiceId, _: f64) {}
+
+    fn cache(&self, _: &'static str, _: &'static str) {}
 }
 
 /// A client of one service, and what it told.
@@ -280,6 +282,27 @@ pub fn piped(script: Script) -> Fixture<Piped> {
     Fixture::new(service(80), Piped::new(script))
 }
 
+/// A service that answers the nth request, from 1, as `respond` says, after a while; and how often it
+/// was asked.
+pub fn responding(
+    respond: impl Fn(usize, &str) -> (u64, String) + Send + Sync + 'static,
+) -> (Fixture<Piped>, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (count, respond) = (asked.clone(), Arc::new(respond));
+    let script = script(move |_, mut peer| {
+        let (count, respond) = (count.clone(), respond.clone());
+        async move {
+            while let Some(request) = peer.request().await {
+                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let (wait, answer) = respond(number, &request);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                peer.write(answer).await;
+            }
+        }
+    });
+    (piped(script), asked)
+}
+
 pub fn shown(fetched: &Fetched) -> String {
     let attempts = fetched.attempts;
     match &fetched.result {
@@ -296,6 +319,7 @@ pub fn table(service: settings::Service) -> Table {
     Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services: vec![service],
         routes: Vec::new(),
         matcher: Default::default(),
@@ -451,7 +475,7 @@ fn route(call: Call) -> Route {
             status: Status::Constant(200),
             headers: Vec::new(),
             body: ResponseBody::None,
-            is_computed: false,
+            computed: None,
         },
         sources: Vec::new(),
         body_demand: None,

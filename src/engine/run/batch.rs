@@ -264,6 +264,7 @@ impl Run<'_> {
         for item in self.bulk(id).items_of(&keys) {
             let state = &mut self.running(id).items[item];
             state.attempts = fetched.attempts;
+            state.note = fetched.note;
             state.made = Made::default();
         }
         match fetched.result {

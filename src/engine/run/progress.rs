@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::engine::cache_status::Tally;
 use crate::engine::code::Code;
 use crate::engine::context::Settled;
-use crate::engine::fetch::{CallError, Made};
+use crate::engine::fetch::{CacheNote, CallError, Made};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record;
 use crate::engine::run::batch::Bulk;
@@ -39,6 +40,7 @@ pub struct Asked {
     /// Of the last answer or failure.
     code: Option<Code>,
     status: Option<u16>,
+    notes: Vec<Option<CacheNote>>,
 }
 
 /// What a settled call leaves for the record.
@@ -53,6 +55,8 @@ pub struct Facts {
     pub items: Option<(usize, usize)>,
     /// How many elements a kept answer was given for.
     pub of_cache: usize,
+    /// What the cache did for it.
+    pub cache: Option<Tally>,
 }
 
 /// A call under way. One that is no `for_each` is one item.
@@ -96,6 +100,8 @@ pub(super) struct Item {
     pub(super) attempts: u32,
     /// Those of the call itself while it is under way.
     pub(super) made: Made,
+    /// What the cache did for the call itself, whether it answered or failed.
+    pub(super) note: Option<CacheNote>,
     /// Why the call itself failed, while its chain is walked, and after how long.
     pub(super) error: Option<CallError>,
     pub(super) failed_after: Duration,
@@ -216,6 +222,7 @@ impl Running {
                 .iter()
                 .filter(|outcome| outcome.origin == Origin::Cache)
                 .count(),
+            cache: Tally::of(outcomes.iter().map(|outcome| outcome.note)),
         }
     }
 
@@ -243,6 +250,7 @@ impl Running {
                 .as_ref()
                 .map(|list| (list.ranges.len(), self.failed)),
             of_cache: 0,
+            cache: Tally::of(self.items.iter().map(|item| item.note)),
         }
     }
 }
@@ -266,6 +274,7 @@ impl Asked {
             failed: 0,
             code: None,
             status: None,
+            notes: Vec::new(),
         }
     }
 
@@ -288,6 +297,10 @@ impl Asked {
         }
     }
 
+    pub(super) fn note(&mut self, note: Option<CacheNote>) {
+        self.notes.push(note);
+    }
+
     pub fn facts(&self) -> Facts {
         let outcome = match (self.failed, self.open) {
             (0, 0) => record::Outcome::Live,
@@ -307,6 +320,7 @@ impl Asked {
             elapsed: ended - self.started,
             items: (self.times > 1).then_some((self.times, self.failed)),
             of_cache: 0,
+            cache: Tally::of(self.notes.iter().copied()),
         }
     }
 }

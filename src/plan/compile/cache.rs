@@ -1,9 +1,11 @@
 //! `cache` and `coalesce` of a call: its own, its service's, or those of `defaults`.
 
-use crate::config::document::{self, Caching, Coalesce, Spanned};
+use http::{HeaderName, Method};
+
+use crate::config::document::{self, Caching, Coalesce, ForwardQuery, Spanned};
 use crate::diagnostic::Diagnostic;
 use crate::plan::compile::names::Names;
-use crate::plan::{Cache, Ttl};
+use crate::plan::{Cache, Part, Ttl};
 
 /// What is written about keeping the answers of one call.
 pub struct Written<'d> {
@@ -15,6 +17,10 @@ pub struct Written<'d> {
     pub inherited_coalesce: &'d [Option<&'d Spanned<Coalesce>>],
     /// Asked twice it does no harm, and an answer to it is still one later.
     pub asks: bool,
+    pub method: &'d Method,
+    /// What it sends, its service's and the `defaults`' included.
+    pub headers: &'d [(HeaderName, Part)],
+    pub forward_headers: &'d [HeaderName],
 }
 
 /// How answers are kept, and whether requests are shared. What is inherited says nothing of a write.
@@ -24,7 +30,13 @@ pub fn compile(written: &Written<'_>, names: &mut Names) -> (Option<Cache>, bool
         return (None, false);
     }
     let inherited = || written.inherited.iter().flatten().next().copied();
-    let cache = written.cache.or_else(inherited).and_then(options);
+    let nearest = written.cache.or_else(inherited);
+    let cache = nearest.and_then(options);
+    let cache = cache.filter(|cache| is_kept_by_headers(cache, written, names));
+    if let (Some(cache), Some(nearest)) = (&cache, nearest) {
+        refuse_credentials(cache, nearest, written, names);
+        warn_of_any_query(nearest, written, names);
+    }
     let inherited = || written.inherited_coalesce.iter().flatten().next().copied();
     let coalesce = match written.coalesce.or_else(inherited).map(|word| word.value) {
         Some(Coalesce::On) => true,
@@ -48,6 +60,84 @@ fn options(caching: &Spanned<Caching>) -> Option<Cache> {
         stale_if_error: time(&options.stale_if_error),
         negative: time(&options.negative),
     })
+}
+
+/// By RFC 9111 an answer to a POST is not kept: its key has no body.
+fn is_kept_by_headers(cache: &Cache, written: &Written<'_>, names: &mut Names) -> bool {
+    let has_key = matches!(*written.method, Method::GET | Method::HEAD);
+    if cache.ttl != Ttl::FromHeaders || has_key {
+        return true;
+    }
+    // What is inherited was not meant for it.
+    if let Some(own) = written.cache {
+        let message = "by their headers only answers to GET and HEAD are kept";
+        let help = "write how long they are good: `cache: { ttl: 5m }`";
+        let found = Diagnostic::error("R0511", own.span, message);
+        names.diagnostics.push(found.help(help));
+    }
+    false
+}
+
+/// Credentials that are no part of the key would have one client's answer given to another. With a
+/// written time to live every header is a part of it; `authorization` has rules of its own (RFC 9111
+/// §3.5).
+fn refuse_credentials(
+    cache: &Cache,
+    nearest: &Spanned<Caching>,
+    written: &Written<'_>,
+    names: &mut Names,
+) {
+    if cache.ttl != Ttl::FromHeaders {
+        return;
+    }
+    let sent = written
+        .headers
+        .iter()
+        .filter(|(_, part)| !matches!(part, Part::Constant(_)))
+        .map(|(name, _)| name);
+    for name in sent.chain(written.forward_headers) {
+        if !holds_credentials(name.as_str()) {
+            continue;
+        }
+        let own = written.call.headers.iter().flat_map(|list| &list.value);
+        let mut own = own.filter(|entry| entry.key.eq_ignore_ascii_case(name.as_str()));
+        let forwarded = written.call.forward_headers.iter();
+        let mut forwarded = forwarded
+            .flat_map(|list| &list.value)
+            .filter(|found| found.value.eq_ignore_ascii_case(name.as_str()));
+        let span = own.next().map(|entry| entry.key_span);
+        let span = span.or_else(|| forwarded.next().map(|found| found.span));
+        let message = format!(
+            "`{}` sends `{name}`, which is no part of the key of its answers",
+            written.call.name.value
+        );
+        let help =
+            "one client would get another's answer: write `ttl: 5m`, for then every header counts";
+        let found = Diagnostic::error("R0512", span.unwrap_or(nearest.key), message);
+        names.diagnostics.push(
+            found
+                .also(nearest.key, "kept by the headers of the answer")
+                .help(help),
+        );
+    }
+}
+
+fn holds_credentials(name: &str) -> bool {
+    const PARTS: [&str; 6] = ["token", "api-key", "apikey", "session", "secret", "-auth"];
+    name == "cookie" || PARTS.iter().any(|part| name.contains(part))
+}
+
+fn warn_of_any_query(nearest: &Spanned<Caching>, written: &Written<'_>, names: &mut Names) {
+    let forwarded = written.call.forward_query.as_ref();
+    let Some(all) = forwarded.filter(|found| matches!(found.value, ForwardQuery::All)) else {
+        return;
+    };
+    let message = "every parameter that a client makes up is another key of the cache";
+    let found = Diagnostic::warning("R0605", all.span, message)
+        .also(nearest.key, "answers are kept by this");
+    names
+        .diagnostics
+        .push(found.help("name those that matter: `forward_query: [page]`"));
 }
 
 fn refuse(written: &Written<'_>, names: &mut Names) {

@@ -210,6 +210,9 @@ pub fn compile(
         inherited_coalesce: &sections
             .map(|section| section.and_then(|shared| shared.coalesce.as_ref())),
         asks: asks && role != Role::Detached,
+        method: &method,
+        headers: &headers,
+        forward_headers: &forward_headers,
     };
     let (cache, coalesce) = cache::compile(&kept, names);
     let most_body = max_body
@@ -316,6 +319,8 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
         Role::Pass => refuse(
             &[
                 ("hedge", key(&call.hedge).filter(|_| streams)),
+                ("cache", key(&call.cache).filter(|_| streams)),
+                ("coalesce", key(&call.coalesce).filter(|_| streams)),
                 ("max_body", key(&call.max_body)),
                 ("take", key(&call.take)),
                 ("decode", key(&call.decode)),

@@ -9,6 +9,7 @@ mod batch;
 mod cache;
 mod call;
 mod chain;
+mod computed;
 mod graph;
 mod headers;
 mod input;
@@ -72,6 +73,7 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
         admin: settings::Admin {
             listen: documents.admin.listen,
         },
+        cache: cache(&documents.cache),
         services: services.compiled.clone(),
         routes: routes.iter().map(|(route, _)| Arc::clone(route)).collect(),
         matcher,
@@ -107,6 +109,20 @@ fn ambiguous(second: &document::Route, first: &document::Route) -> Diagnostic {
     Diagnostic::error("R0206", second.route.span, message)
         .also(first.route.span, "the other one is here")
         .help("the names of parameters make no difference: give one of them another path, method or host")
+}
+
+fn cache(document: &document::Cache) -> settings::Cache {
+    let document::Cache { memory, redis } = document;
+    settings::Cache {
+        memory: *memory,
+        redis: redis.as_ref().map(|redis| {
+            let document::Redis { url, timeout } = redis;
+            settings::Redis {
+                url: url.clone(),
+                timeout: *timeout,
+            }
+        }),
+    }
 }
 
 fn server(document: &document::Server) -> settings::Server {
@@ -210,6 +226,7 @@ mod tests {
             "services: { a: { url: http://a } }\n---\nroute: GET /\ncalls: { a: { get: http://b/x } }\nresponse: { body: $.a.body }\n",
         );
         assert_eq!(table.server, settings::Server::default());
+        assert_eq!(table.cache, settings::Cache::default());
         assert_eq!(table.services.len(), 2);
         for service in &table.services {
             assert_eq!(service.breaker, Some(breaker::Settings::default()));
@@ -227,6 +244,7 @@ mod tests {
             "server:
   limits: { per_address: 7 }
   shed: { lag: 5ms, in_flight: 9, memory: 512MiB }
+cache: { memory: 3MiB }
 services:
   a:
     url: http://a
@@ -250,6 +268,7 @@ response: { body: [ $.a.body, $.b.body ] }
             memory: settings::MemoryLimit::Size(512 << 20),
         };
         assert_eq!(table.server.shed, shed);
+        assert_eq!(table.cache.memory, 3 << 20);
         let [a, b] = table.services.as_slice() else {
             panic!("two services");
         };
@@ -278,6 +297,130 @@ response: { body: [ $.a.body, $.b.body ] }
         assert!(matches!(chain[0].kind, FallbackKind::Stale(age) if age.as_secs() == 60));
         assert!(chain[0].only_not_sent && !chain[1].only_not_sent);
         assert!(route.calls[0].keeps_answers() && !route.calls[1].keeps_answers());
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn the_url_of_a_redis_arrives_and_is_not_shown() {
+        let table = compiled(
+            "redis",
+            "cache: { redis: 'redis://:s3cr3t@cache/2', redis_timeout: 5ms }\n",
+        );
+        let redis = table.cache.redis.as_ref().unwrap();
+        assert_eq!(redis.url.0, "redis://:s3cr3t@cache/2");
+        assert_eq!(redis.timeout, Duration::from_millis(5));
+        assert!(!format!("{table:?}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn a_computed_answer_depends_on_what_the_route_reads() {
+        let check = |number: usize, route: &str, expected: &str| {
+            let text = format!(
+                "services: {{ s: {{ url: http://s, headers: {{ x-key: '1' }} }}, \
+                 t: {{ url: http://t, headers: {{ authorization: 'Bearer {{{{request.headers.x-t}}}}' }} }} }}\n\
+                 ---\nroute: GET /{{p}}\n{route}"
+            );
+            let table = compiled(&format!("computed-{number}"), &text);
+            let computed = table.routes[0].response.computed.as_ref();
+            let computed = computed.expect("the answer is computed");
+            let vary = computed.vary.as_ref().map(|vary| vary.to_str().unwrap());
+            let mut said = vary.unwrap_or("nothing").to_owned();
+            if computed.is_private {
+                said.push_str("; private");
+            }
+            for call in &computed.with_credentials {
+                said.push_str(&format!("; {}", table.routes[0].calls[call.0].name));
+            }
+            assert_eq!(said, expected, "{route}");
+        };
+        let rows = [
+            (
+                "response: { cache: computed, body: $.request.path.p }",
+                "nothing",
+            ),
+            (
+                "response: { cache: computed, body: [ $.request.query.a, $.request.method, $.request.id ] }",
+                "nothing",
+            ),
+            (
+                "response: { cache: computed, body: '{{request.headers.b}}', headers: { x: [ $.request.headers.a, $.request.headers.b ] } }",
+                "a, b",
+            ),
+            (
+                "response: { cache: computed, status: '$.request.headers.a ?? 200' }",
+                "a",
+            ),
+            (
+                "response: { cache: computed, body: $.request.cookies.a }",
+                "cookie; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request.headers.authorization }",
+                "authorization; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request.client.ip }",
+                "nothing; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request.headers }",
+                "*; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request }",
+                "*; private",
+            ),
+            ("response: { cache: computed, body: $.request.body.a }", "*"),
+            (
+                "input: { headers: { X-A: { } }, query: { q: { } } }\nresponse: { cache: computed }",
+                "x-a",
+            ),
+            (
+                "input: { cookies: { a: { } } }\nresponse: { cache: computed }",
+                "cookie; private",
+            ),
+            ("input: { body: { } }\nresponse: { cache: computed }", "*"),
+            (
+                "calls: { s: { get: '/{{request.path.p}}', headers: { accept-language: $.request.headers.accept-language } } }\nresponse: { cache: computed, body: $.s.body }",
+                "accept-language",
+            ),
+            (
+                "calls: { s: { get: /, forward_headers: [ Accept-Language, authorization ] } }\nresponse: { cache: computed, body: $.s.body }",
+                "accept-language, authorization; s",
+            ),
+            (
+                "calls: { s: { get: /, query: { u: $.request.cookies.u }, when: $.request.headers.x == 'y' } }\nresponse: { cache: computed, body: $.s.body }",
+                "cookie, x; s",
+            ),
+            (
+                "calls: { s: { get: /, take: { a: $.request.cookies.u, b: $.reply.body } } }\nresponse: { cache: computed, body: $.s.body }",
+                "cookie; private",
+            ),
+            (
+                "calls: { s: { get: /, headers: { authorization: Bearer of-all } } }\nresponse: { cache: computed, body: $.s.body }",
+                "nothing; s",
+            ),
+            (
+                "calls: { t: { get: / } }\nresponse: { cache: computed, body: $.t.body }",
+                "x-t; t",
+            ),
+            (
+                "calls: { s: { get: /, forward_body: true } }\nresponse: { cache: computed, body: $.s.body }",
+                "*",
+            ),
+            // What is never part of an answer that is kept.
+            (
+                "calls: { s: { get: / }, t: { post: /, detached: true, json: $.request.cookies } }\nresponse: { cache: computed, body: $.s.body }",
+                "nothing",
+            ),
+            (
+                "calls: { s: { get: /, fallback: [ { call: t } ] }, t: { get: / } }\nresponse: { cache: computed, body: $.s.body }",
+                "nothing",
+            ),
+        ];
+        for (number, (route, expected)) in rows.into_iter().enumerate() {
+            check(number, route, expected);
+        }
     }
 
     #[test]
