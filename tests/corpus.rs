@@ -5,8 +5,8 @@
 //!
 //! - `yaml`: the route. Services that it does not declare are declared for it, by its calls' names.
 //! - `json file NAME`: a file beside it.
-//! - `json services`: by call, `{ status, headers, json | text, delay, fault, attempts }`, or a list
-//!   of these, one for each time. A call that is made and not named fails the case.
+//! - `json services`: by call, `{ status, headers, json | text, delay, fault, attempts, cache }`, or
+//!   a list of these, one for each time. A call that is made and not named fails the case.
 //! - `http request`: the line, headers, a body.
 //! - `http reply`: `200` or `200 after 420ms`, headers that have to be there (`!name`: must not), the
 //!   body to the letter, but for white space between the parts of JSON (`http reply exact`: with it).

@@ -1,12 +1,16 @@
-//! Good answers that are kept, in bounded memory, under the full key of what was asked.
+//! What a response cache is made of: a bounded store under full keys, flights that are shared, and the
+//! rules of HTTP for a cache that many share (RFC 9111).
 //!
-//! Today they serve `fallback: [ { stale: … } ]`. The module knows neither HTTP nor clocks: what an
-//! answer is, when it was kept and how old it may be is said by whoever asks.
+//! The module knows no services and reads no clock: what an entry is, and what time it is, is said by
+//! whoever asks. `downstream::shelf` puts it to use.
+
+pub mod control;
+pub mod flight;
+pub mod rules;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::Instant;
+use arc_swap::ArcSwap;
 
 /// What an entry takes beside its key and its answer, roughly.
 const OVERHEAD: usize = 256;
@@ -15,6 +19,12 @@ const OVERHEAD: usize = 256;
 /// equal only if all their parts are; nothing is hashed away.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key(Arc<[u8]>);
+
+impl Key {
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// Joins the parts of a key, each behind its length, so that no two lists of parts are the same.
 #[derive(Debug, Default)]
@@ -33,57 +43,87 @@ impl KeyBuilder {
     }
 }
 
-/// An answer as it is kept.
+/// An entry with what it takes, in bytes.
 #[derive(Debug)]
-struct Entry<A> {
-    answer: A,
-    kept_at: Instant,
+struct Sized<E> {
+    entry: E,
     size: usize,
 }
 
-/// Answers by their keys. What is asked for seldom gives way when the room runs out (W-TinyLFU).
+type Entries<E> = moka::sync::Cache<Key, Arc<Sized<E>>>;
+
+/// Entries by their keys. What is asked for seldom gives way when the room runs out (W-TinyLFU).
 #[derive(Debug)]
-pub struct Store<A: Send + Sync + 'static> {
-    entries: moka::sync::Cache<Key, Arc<Entry<A>>>,
+pub struct Store<E: Send + Sync + 'static> {
+    entries: ArcSwap<Entries<E>>,
 }
 
-impl<A: Clone + Send + Sync + 'static> Store<A> {
+impl<E: Clone + Send + Sync + 'static> Store<E> {
     /// Holds about so many bytes at most.
-    pub fn new(bytes: u64) -> Store<A> {
-        let weigh = |key: &Key, entry: &Arc<Entry<A>>| {
-            let whole = key.0.len() + entry.size + OVERHEAD;
-            u32::try_from(whole).unwrap_or(u32::MAX)
-        };
+    pub fn new(bytes: u64) -> Store<E> {
         Store {
-            entries: moka::sync::Cache::builder()
-                .max_capacity(bytes)
-                .weigher(weigh)
-                .build(),
+            entries: ArcSwap::from_pointee(entries(bytes)),
         }
     }
 
-    /// Keeps `answer`, which takes `size` bytes, in place of the one before it.
-    pub fn keep(&self, key: Key, answer: A, size: usize, now: Instant) {
-        let entry = Entry {
-            answer,
-            kept_at: now,
-            size,
-        };
-        self.entries.insert(key, Arc::new(entry));
+    /// Holds about so many bytes at most from now on; what is kept stays as far as there is room.
+    pub fn resize(&self, bytes: u64) {
+        let before = self.entries.load_full();
+        if before.policy().max_capacity() == Some(bytes) {
+            return;
+        }
+        let next = entries(bytes);
+        for (key, entry) in before.iter() {
+            next.insert(Key::clone(&key), entry);
+        }
+        self.entries.store(Arc::new(next));
     }
 
-    /// The answer of this key, if it is no older than `at_most`.
-    pub fn find(&self, key: &Key, at_most: Duration, now: Instant) -> Option<A> {
-        let entry = self.entries.get(key)?;
-        let age = now.saturating_duration_since(entry.kept_at);
-        (age <= at_most).then(|| entry.answer.clone())
+    /// Keeps `entry`, which takes `size` bytes, in place of the one before it.
+    pub fn put(&self, key: Key, entry: E, size: usize) {
+        let entry = Sized { entry, size };
+        self.entries.load().insert(key, Arc::new(entry));
+    }
+
+    pub fn get(&self, key: &Key) -> Option<E> {
+        let found = self.entries.load().get(key)?;
+        Some(found.entry.clone())
+    }
+
+    pub fn remove(&self, key: &Key) {
+        self.entries.load().invalidate(key);
+    }
+
+    /// Removes the entries that `is_gone` names, and says how many they were.
+    pub fn purge(&self, is_gone: impl Fn(&E) -> bool) -> u64 {
+        let entries = self.entries.load_full();
+        let mut removed = 0;
+        for (key, found) in entries.iter() {
+            if is_gone(&found.entry) {
+                entries.invalidate(&*key);
+                removed += 1;
+            }
+        }
+        removed
     }
 
     /// How much is kept, roughly, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.entries.run_pending_tasks();
-        self.entries.weighted_size()
+        let entries = self.entries.load();
+        entries.run_pending_tasks();
+        entries.weighted_size()
     }
+}
+
+fn entries<E: Send + Sync + 'static>(bytes: u64) -> Entries<E> {
+    let weigh = |key: &Key, entry: &Arc<Sized<E>>| {
+        let whole = key.0.len() + entry.size + OVERHEAD;
+        u32::try_from(whole).unwrap_or(u32::MAX)
+    };
+    moka::sync::Cache::builder()
+        .max_capacity(bytes)
+        .weigher(weigh)
+        .build()
 }
 
 #[cfg(test)]
@@ -106,31 +146,41 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_there_until_it_is_too_old() {
+    fn an_entry_is_there_until_it_is_replaced_or_removed() {
         let store = Store::new(1 << 20);
-        let now = Instant::now();
-        let minute = Duration::from_secs(60);
-        store.keep(key(&["a"]), "first", 5, now);
-        assert_eq!(store.find(&key(&["b"]), minute, now), None);
-        assert_eq!(
-            store.find(&key(&["a"]), minute, now + minute),
-            Some("first")
-        );
-        let later = now + minute + Duration::from_millis(1);
-        assert_eq!(store.find(&key(&["a"]), minute, later), None);
-        store.keep(key(&["a"]), "second", 6, later);
-        assert_eq!(store.find(&key(&["a"]), minute, later), Some("second"));
+        store.put(key(&["a"]), "first", 5);
+        assert_eq!(store.get(&key(&["b"])), None);
+        assert_eq!(store.get(&key(&["a"])), Some("first"));
+        store.put(key(&["a"]), "second", 6);
+        assert_eq!(store.get(&key(&["a"])), Some("second"));
+        store.remove(&key(&["a"]));
+        assert_eq!(store.get(&key(&["a"])), None);
     }
 
     #[test]
-    fn the_room_is_bounded() {
+    fn a_purge_takes_what_it_names() {
+        let store = Store::new(1 << 20);
+        for number in 0..10u32 {
+            store.put(key(&[&number.to_string()]), number, 4);
+        }
+        assert_eq!(store.purge(|number| number % 2 == 0), 5);
+        assert_eq!(store.get(&key(&["4"])), None);
+        assert_eq!(store.get(&key(&["5"])), Some(5));
+    }
+
+    #[test]
+    fn the_room_is_bounded_and_may_change() {
         let store = Store::new(100_000);
-        let now = Instant::now();
         for number in 0..1000 {
-            let name = number.to_string();
-            store.keep(key(&[&name]), vec![0u8; 1000], 1000, now);
+            store.put(key(&[&number.to_string()]), vec![0u8; 1000], 1000);
         }
         assert!(store.bytes() <= 100_000, "{}", store.bytes());
         assert!(store.bytes() > 50_000, "{}", store.bytes());
+        let before = store.bytes();
+        store.resize(1_000_000);
+        assert_eq!(store.bytes(), before);
+        store.resize(20_000);
+        assert!(store.bytes() <= 20_000, "{}", store.bytes());
+        assert!(store.bytes() > 0);
     }
 }

@@ -78,6 +78,7 @@ fn outcome(call: &CallRecord) -> String {
             Some(status) => status.to_string(),
             None => "live".into(),
         },
+        Outcome::Cache => "cache".into(),
         Outcome::Stale if code.is_empty() => "stale".into(),
         Outcome::Stale => format!("{code}, stale"),
         Outcome::Fallback => format!("{code}, fallback"),

@@ -140,7 +140,13 @@ pub struct Response {
     pub status: Option<Spanned<Node>>,
     pub headers: Option<Spanned<Vec<Entry>>>,
     pub body: Option<Spanned<ResponseBody>>,
+    /// `cache: computed`.
+    pub cache: Option<Spanned<Computed>>,
 }
+
+/// The answer's `cache-control`, `age`, `etag` and `vary` come from its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Computed;
 
 #[derive(Clone, Debug)]
 pub enum ResponseBody {
@@ -178,11 +184,14 @@ pub struct Call {
     pub max_items: Option<Spanned<u32>>,
     pub concurrency: Option<Spanned<u32>>,
     pub min_ok: Option<Spanned<Percentage>>,
+    pub batch: Option<Spanned<Batch>>,
     pub pass_status: Option<Spanned<Vec<Spanned<u16>>>>,
     pub success_when: Option<Spanned<Node>>,
     pub take: Option<Spanned<Node>>,
     pub decode: Option<Spanned<Decode>>,
     pub max_body: Option<Spanned<u64>>,
+    pub cache: Option<Spanned<Caching>>,
+    pub coalesce: Option<Spanned<Coalesce>>,
     pub idempotency_key: Option<Spanned<Node>>,
     pub safe: Option<Spanned<bool>>,
     pub detached: Option<Spanned<bool>>,
@@ -259,6 +268,51 @@ pub struct DurationRange {
     pub to: Duration,
 }
 
+/// One request for many elements of a `for_each`.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// What the service knows an element by: a scalar over the loop variable. None only where a
+    /// finding was made, like the two below.
+    pub key: Option<Spanned<Node>>,
+    /// The most keys of one request.
+    pub size: Option<Spanned<u32>>,
+    /// A path over `$.reply` to the rows.
+    pub rows: Option<Spanned<Node>>,
+    /// The key of a row: a scalar over `$.row`.
+    pub of_row: Option<Spanned<Node>>,
+}
+
+/// `cache` of a call, a service or the defaults.
+#[derive(Clone, Debug)]
+pub enum Caching {
+    Off,
+    On(CacheOptions),
+}
+
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    /// None only where a finding was made.
+    pub ttl: Option<Spanned<Ttl>>,
+    pub stale_while_revalidate: Option<Spanned<Duration>>,
+    pub stale_if_error: Option<Spanned<Duration>>,
+    pub negative: Option<Spanned<Duration>>,
+}
+
+/// How long an answer is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    For(Duration),
+    FromHeaders,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalesce {
+    /// Where `cache` is on.
+    Auto,
+    On,
+    Off,
+}
+
 #[derive(Clone, Debug)]
 pub struct Fallback {
     /// The whole entry.
@@ -296,6 +350,8 @@ pub struct Shared {
     pub attempt_timeout: Option<Spanned<Duration>>,
     pub retry: Option<Spanned<Retry>>,
     pub headers: Option<Spanned<Vec<Entry>>>,
+    pub cache: Option<Spanned<Caching>>,
+    pub coalesce: Option<Spanned<Coalesce>>,
     pub max_body: Option<Spanned<u64>>,
 }
 

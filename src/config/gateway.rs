@@ -7,7 +7,7 @@ use crate::config::document::{
 use crate::config::fields::{Decoder, Fields, shortened, spanned};
 use crate::config::keys::Object;
 use crate::config::node::Entry;
-use crate::config::route::retry;
+use crate::config::route::{caching, retry};
 use crate::config::units::{Address, Host, Leaf, Network, Size, Time};
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -208,6 +208,8 @@ fn shared(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Shared {
         attempt_timeout: decoder.time(fields, "attempt_timeout"),
         retry: retry(decoder, fields),
         headers: decoder.template_fields(fields, "headers"),
+        cache: caching(decoder, fields),
+        coalesce: decoder.leaf(fields, "coalesce"),
         max_body: decoder.size(fields, "max_body"),
     }
 }

@@ -16,6 +16,8 @@ pub enum Object {
     Parameter,
     InputBody,
     Call,
+    Batch,
+    Caching,
     Retry,
     Hedge,
     Fallback,
@@ -76,6 +78,12 @@ pub enum Value {
     DurationRange,
     /// `90ms`, or a percentile: `p95`.
     Delay,
+    /// `5m`, or `from_headers`.
+    Ttl,
+    /// `auto`, `true` or `false`.
+    AutoOrBoolean,
+    /// A path alone.
+    Path,
     Size,
     Percentage,
     /// A share above zero, or a size.
@@ -112,9 +120,6 @@ pub enum Value {
     Named(&'static Value, Object),
 }
 
-/// The help for keys of the format that are not built.
-const NOT_YET: &str = "remove it: this version does not have it";
-
 // === impl Object ===
 
 impl Object {
@@ -125,6 +130,8 @@ impl Object {
         Object::Parameter,
         Object::InputBody,
         Object::Call,
+        Object::Batch,
+        Object::Caching,
         Object::Retry,
         Object::Hedge,
         Object::Fallback,
@@ -153,6 +160,8 @@ impl Object {
             Object::Parameter => table::PARAMETER,
             Object::InputBody => table::INPUT_BODY,
             Object::Call => table::CALL,
+            Object::Batch => table::BATCH,
+            Object::Caching => table::CACHING,
             Object::Retry => table::RETRY,
             Object::Hedge => table::HEDGE,
             Object::Fallback => table::FALLBACK,
@@ -192,6 +201,8 @@ impl Object {
             Object::Parameter => "an entry of `input`",
             Object::InputBody => "`input.body`",
             Object::Call => "a call",
+            Object::Batch => "`batch`",
+            Object::Caching => "`cache` of a call",
             Object::Retry => "`retry`",
             Object::Hedge => "`hedge`",
             Object::Fallback => "an entry of `fallback`",
@@ -224,6 +235,8 @@ impl Object {
             }
             Object::InputBody => "`input.body`",
             Object::Call => "`calls.NAME`",
+            Object::Batch => "`calls.NAME.batch`",
+            Object::Caching => "`cache` of a call, a service or `defaults`",
             Object::Retry => "`retry`",
             Object::Hedge => "`calls.NAME.hedge`",
             Object::Fallback => "`calls.NAME.fallback[]`",
@@ -252,9 +265,6 @@ impl Object {
     pub fn instead(self, written: &str) -> Option<&'static str> {
         let pairs: &[(&str, &str)] = match self {
             Object::Call => &[
-                ("batch", NOT_YET),
-                ("cache", NOT_YET),
-                ("coalesce", NOT_YET),
                 ("body", "write `json`, `form`, `text` or `forward_body`"),
                 ("method", "the method is the key of the path: `get: /path`"),
                 ("path", "the path is the value of its method: `get: /path`"),
@@ -275,12 +285,7 @@ impl Object {
                 ("method", "write `route: GET /path`"),
                 ("steps", "write `calls`"),
             ],
-            Object::Service => &[
-                ("address", "write `url`"),
-                ("host", "write `url`"),
-                ("cache", NOT_YET),
-                ("coalesce", NOT_YET),
-            ],
+            Object::Service => &[("address", "write `url`"), ("host", "write `url`")],
             _ => &[],
         };
         pairs

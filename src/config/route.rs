@@ -3,8 +3,9 @@
 use http::Method;
 
 use crate::config::document::{
-    Call, Fallback, FallbackSource, ForwardQuery, Hedge, Input, InputBody, Parameter, Payload,
-    Response, ResponseBody, Retry, RetryOptions, Route, Spanned, Target,
+    Batch, CacheOptions, Caching, Call, Fallback, FallbackSource, ForwardQuery, Hedge, Input,
+    InputBody, Parameter, Payload, Response, ResponseBody, Retry, RetryOptions, Route, Spanned,
+    Target,
 };
 use crate::config::fields::{Decoder, Fields, shortened, spanned};
 use crate::config::keys::Object;
@@ -151,6 +152,7 @@ fn response(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Re
         status: status(decoder, &inner),
         headers: decoder.template_fields(&inner, "headers"),
         body: response_body(decoder, &inner),
+        cache: decoder.leaf(&inner, "cache"),
     };
     Some(spanned(entry, response))
 }
@@ -255,11 +257,14 @@ fn call(decoder: &mut Decoder<'_>, entry: &Entry) -> Call {
         max_items: decoder.count(&fields, "max_items"),
         concurrency: decoder.count(&fields, "concurrency"),
         min_ok: decoder.leaf(&fields, "min_ok"),
+        batch: batch(decoder, &fields),
         pass_status: pass_status(decoder, &fields),
         success_when: decoder.expression(&fields, "success_when", "$.reply.status == 200"),
         take: fields.node("take"),
         decode: decoder.leaf(&fields, "decode"),
         max_body: decoder.size(&fields, "max_body"),
+        cache: caching(decoder, &fields),
+        coalesce: decoder.leaf(&fields, "coalesce"),
         idempotency_key: decoder.text_node(&fields, "idempotency_key"),
         safe: decoder.leaf(&fields, "safe"),
         detached: decoder.leaf(&fields, "detached"),
@@ -374,6 +379,34 @@ pub fn retry(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<R
     Some(spanned(entry, Retry::On(options)))
 }
 
+fn batch(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Batch>> {
+    let entry = fields.entry("batch")?;
+    let inner = decoder.open(Object::Batch, &entry.value, entry.key_span)?;
+    let batch = Batch {
+        key: decoder.text_node(&inner, "key"),
+        size: decoder.count(&inner, "size"),
+        rows: decoder.expression(&inner, "rows", "$.reply.body.prices[*]"),
+        of_row: decoder.text_node(&inner, "match"),
+    };
+    Some(spanned(entry, batch))
+}
+
+/// `cache`, of a call, a service or the defaults.
+pub fn caching(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Caching>> {
+    let entry = fields.entry("cache")?;
+    let help = "write `cache: { ttl: 5m }` or `cache: { ttl: from_headers }`";
+    let Some(inner) = decoder.or_false(fields, "cache", Object::Caching, help)? else {
+        return Some(spanned(entry, Caching::Off));
+    };
+    let options = CacheOptions {
+        ttl: decoder.leaf(&inner, "ttl"),
+        stale_while_revalidate: decoder.time(&inner, "stale_while_revalidate"),
+        stale_if_error: decoder.time(&inner, "stale_if_error"),
+        negative: decoder.time(&inner, "negative"),
+    };
+    Some(spanned(entry, Caching::On(options)))
+}
+
 fn hedge(decoder: &mut Decoder<'_>, fields: &Fields<'_>) -> Option<Spanned<Hedge>> {
     let entry = fields.entry("hedge")?;
     let help = "write `hedge: { after: 90ms }`, or `hedge: { after: p95 }`";
@@ -437,7 +470,7 @@ fn pass_status(
 /// The keys that say something about `for_each` only.
 fn keys_of_loops(decoder: &mut Decoder<'_>, fields: &Fields<'_>) {
     let Some(entry) = fields.entry("for_each") else {
-        for entry in fields.of(&["max_items", "concurrency", "min_ok"]) {
+        for entry in fields.of(&["max_items", "concurrency", "min_ok", "batch"]) {
             let message = format!("`{}` without `for_each`", entry.key);
             decoder.findings.push(
                 Diagnostic::error("R0112", entry.key_span, message)

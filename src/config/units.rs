@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 
 use crate::config::document::{
-    Decode, DurationRange, ForwardQuery, HttpVersion, Memory, ParameterKind, Percentage, RetryOn,
-    Url,
+    Coalesce, Computed, Decode, DurationRange, ForwardQuery, HttpVersion, Memory, ParameterKind,
+    Percentage, RetryOn, Ttl, Url,
 };
 use crate::config::scalar;
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::{did_you_mean, nearest};
 use crate::policy::hedge::After;
 use crate::policy::shed::Priority;
 
@@ -241,6 +241,62 @@ fn percentile(digits: &str) -> Option<u32> {
 }
 
 parsed!(After, "a duration or a percentile", after);
+
+/// A duration, or `from_headers`.
+fn ttl(text: &str) -> Result<Ttl, Refusal> {
+    match text {
+        "from_headers" => Ok(Ttl::FromHeaders),
+        _ => duration(text).map(Ttl::For).map_err(|help| {
+            Some(match (nearest(text, ["from_headers"]), help) {
+                (Some(near), _) => format!("write `{near}`"),
+                (None, Some(help)) => format!("{help}; or `from_headers`"),
+                (None, None) => "write a duration, `5m`, or `from_headers`".to_owned(),
+            })
+        }),
+    }
+}
+
+parsed!(Ttl, "a duration or `from_headers`", ttl);
+
+impl<'de> Deserialize<'de> for Coalesce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Switch(bool),
+            Word(Auto),
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Auto {
+            Auto,
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Switch(true) => Ok(Coalesce::On),
+            Written::Switch(false) => Ok(Coalesce::Off),
+            Written::Word(Auto::Auto) => Ok(Coalesce::Auto),
+        }
+    }
+}
+
+impl Leaf for Coalesce {
+    const WHAT: &'static str = "`auto`, `true` or `false`";
+
+    fn help(_written: &str) -> Option<String> {
+        Some("write `true`, `false` or `auto`".to_owned())
+    }
+}
+
+fn computed(text: &str) -> Result<Computed, Refusal> {
+    match text {
+        "computed" => Ok(Computed),
+        _ => Err(Some(
+            "write `computed`, or leave it out and set `headers`".to_owned(),
+        )),
+    }
+}
+
+parsed!(Computed, "`computed`", computed);
 
 // === sizes ===
 

@@ -81,9 +81,13 @@ pub const ALL: &[Code] = codes! {
     "R0507" "a body's schema that cannot be used"
     "R0508" "a hedge of a call that writes"
     "R0509" "an old answer in place of a write"
+    "R0510" "answers kept of a call that writes"
+    "R0511" "answers kept by headers that have no key"
+    "R0512" "credentials that are no part of the key"
     "R0601" "many attempts"
     "R0602" "a fan-out larger than the bulkhead"
     "R0603" "less memory than one call may need"
+    "R0604" "any query beside a cache"
 };
 
 /// The entry of a code, in any case.

@@ -15,6 +15,7 @@ use crate::downstream::guards::Permit;
 use crate::downstream::inbound::Inbound;
 use crate::downstream::meter::{Counts, Moved};
 use crate::downstream::pool::Pool;
+use crate::downstream::shelf::Shelf;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, LEAST_TIME};
 use crate::policy::breaker::Verdict;
@@ -123,6 +124,7 @@ pub struct Carriage<D: Dial, F> {
     pub lease: Lease<D::Io>,
     /// A connection that lay idle and turns out to be dead may be replaced.
     pub may_replay: bool,
+    pub shelf: Shelf,
     pub finish: F,
 }
 
@@ -146,6 +148,9 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
             }
         };
         let inbound = Inbound::accept(response, self.lease, self.pool, self.attempt)?;
+        let status = inbound.status.as_u16();
+        self.shelf
+            .invalidate(&self.exchange, status, &inbound.headers);
         self.finish.finish(&self.exchange, inbound).await
     }
 

@@ -31,6 +31,18 @@ pub async fn answer<D: Dial>(
     }
 }
 
+/// What a 304 says of the answer that is kept: its headers.
+pub fn not_modified<D: Dial>(inbound: Inbound<D>, process: &Process) -> Answer {
+    inbound.flow.discard(&process.leftovers);
+    Answer {
+        status: inbound.status.as_u16(),
+        headers: inbound.headers,
+        body: None,
+        held: None,
+        lasting: None,
+    }
+}
+
 /// Success is a status of 2xx, so that the body of anything else is not looked at.
 async fn by_status<D: Dial>(
     route: &Route,
@@ -58,6 +70,7 @@ async fn by_status<D: Dial>(
             headers: inbound.headers,
             body,
             held,
+            lasting: None,
         }),
         Err(fault) => {
             inbound.flow.discard(&process.leftovers);
@@ -102,6 +115,7 @@ async fn by_condition<D: Dial>(
             headers: inbound.headers,
             body,
             held,
+            lasting: None,
         }),
         Err(fault) => {
             inbound.flow.discard(&process.leftovers);

@@ -1,48 +1,186 @@
-//! The last good answers, for `fallback: [ { stale: … } ]`: kept as they came, before `take`, and
-//! looked at anew by whoever asks for them.
+//! An answer as it is kept: for the response cache, and as the last good one for
+//! `fallback: [ { stale: … } ]`. It is kept as it came, before `take`, and looked at anew by whoever
+//! asks for it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
-use crate::cache::{Key, Store};
+use crate::cache::control::Control;
+use crate::cache::rules::{self, Freshness, Use};
 use crate::downstream::headers;
-use crate::engine::fetch::{Answer, Exchange};
+use crate::engine::code::Code;
+use crate::engine::fetch::{Answer, CallError, Exchange, Lasting};
+use crate::engine::lasting::lasting;
 use crate::json;
+use crate::plan::Ttl;
 
-/// An answer as it is kept.
+/// One answer. Its body is shared by all who are given it.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    status: u16,
-    headers: HeaderMap,
-    /// Valid JSON; `None` is null.
-    body: Option<Bytes>,
+    pub status: u16,
+    /// End-to-end headers.
+    pub headers: HeaderMap,
+    /// Of a passed call: as it came. Else valid JSON, and nothing is null.
+    pub body: Bytes,
+    /// The service's name and the path that was asked, without its query: what a purge goes by.
+    pub service: Box<str>,
+    pub path: Box<str>,
+    pub received: Instant,
+    /// How long it took to come.
+    pub took: Duration,
+    pub freshness: Freshness,
 }
 
-pub fn keep(store: &Store<Kept>, key: Key, answer: &Answer) {
-    let body = answer.body.as_ref().map(json::Body::bytes);
-    let size = headers::written_size(&answer.headers) + body.map_or(0, Bytes::len);
-    let kept = Kept {
-        status: answer.status,
-        headers: answer.headers.clone(),
-        // A copy: what arrived may be a part of a larger buffer.
-        body: body.map(|bytes| Bytes::copy_from_slice(bytes)),
-    };
-    store.keep(key, kept, size, Instant::now());
+/// How a kept answer may be used for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    /// It may be given, but a new one is to be fetched meanwhile.
+    Due,
+    /// The service has to be asked.
+    Stale,
+    /// The request, as it wants no kept one, asks the service.
+    Unwanted,
+    /// Neither may be (`only-if-cached`).
+    Refused,
 }
 
-/// The last good answer to an exchange like this one, if it is no older than `at_most`.
-pub fn find(store: &Store<Kept>, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
-    let kept = store.find(&exchange.key(), at_most, Instant::now())?;
-    let demand = &exchange.call().raw_demand;
-    let check = |bytes| json::Body::check(bytes, demand, exchange.route.json_limits);
-    Some(Answer {
-        status: kept.status,
-        headers: kept.headers,
-        // Another call's limits may be narrower than those it was kept under.
-        body: kept.body.map(check).transpose().ok()?,
-        held: None,
-    })
+impl Kept {
+    pub fn age(&self, now: Instant) -> Duration {
+        let since = now.saturating_duration_since(self.received);
+        self.freshness.initial_age.saturating_add(since)
+    }
+
+    /// How long it stays fresh, in seconds; below zero: how long it has been stale.
+    pub fn ttl(&self, now: Instant) -> i64 {
+        let (age, lifetime) = (self.age(now), self.freshness.lifetime);
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        match lifetime.checked_sub(age) {
+            Some(left) => seconds(left),
+            None => -seconds(age - lifetime),
+        }
+    }
+
+    /// `chance`, above 0 and up to 1, decides about an early refresh: the nearer the end and the
+    /// longer a fetch takes, the likelier it is, so that few are left to find it stale at once
+    /// (Vattani et al., Optimal Probabilistic Cache Stampede Prevention, VLDB 2015; β = 1).
+    pub fn standing(&self, asked: &Control, now: Instant, chance: f64) -> Standing {
+        let age = self.age(now);
+        match rules::usable(asked, &self.freshness, age) {
+            Use::Fresh => {
+                let early = self
+                    .took
+                    .mul_f64(-chance.clamp(f64::MIN_POSITIVE, 1.0).ln());
+                match age + early < self.freshness.lifetime {
+                    true => Standing::Good,
+                    false => Standing::Due,
+                }
+            }
+            Use::Stale => Standing::Good,
+            Use::Refresh => Standing::Due,
+            Use::Refuse => Standing::Refused,
+            Use::Validate if age < self.freshness.lifetime && !self.freshness.always_validate => {
+                Standing::Unwanted
+            }
+            Use::Validate => Standing::Stale,
+        }
+    }
+
+    /// Whether it may stand in for a failure.
+    pub fn stands_in(&self, asked: &Control, now: Instant) -> bool {
+        self.status < 400 && rules::stands_in(asked, &self.freshness, self.age(now))
+    }
+
+    /// How long it can be of use to anybody.
+    pub fn useful_for(&self, now: Instant) -> Duration {
+        let freshness = &self.freshness;
+        let stale = freshness
+            .stale_while_revalidate
+            .max(freshness.stale_if_error)
+            .unwrap_or_default();
+        let validates = match rules::validators(&self.headers).is_empty() {
+            true => Duration::ZERO,
+            false => WORTH_VALIDATING,
+        };
+        let whole = freshness.lifetime.saturating_add(stale.max(validates));
+        whole.saturating_sub(self.age(now))
+    }
+
+    pub fn size(&self) -> usize {
+        let names = self.service.len() + self.path.len();
+        headers::written_size(&self.headers) + self.body.len() + names
+    }
+
+    /// As an answer to this exchange; `None` where its limits are narrower than those it was kept
+    /// under.
+    pub fn answer_to(&self, exchange: &Exchange) -> Option<Answer> {
+        let call = exchange.call();
+        if self.body.len() > call.max_body {
+            return None;
+        }
+        let check = || {
+            json::Body::check(
+                self.body.clone(),
+                &call.raw_demand,
+                exchange.route.json_limits,
+            )
+        };
+        Some(Answer {
+            status: self.status,
+            headers: self.headers.clone(),
+            body: match self.body.is_empty() {
+                true => None,
+                false => Some(check().ok()?),
+            },
+            held: None,
+            lasting: None,
+        })
+    }
+
+    /// The failure that is kept: a 404 or 410.
+    pub fn failure(&self) -> Option<CallError> {
+        (self.status >= 400).then(|| CallError {
+            status: Some(self.status),
+            ..CallError::new(Code::Service4xx)
+        })
+    }
+
+    /// With the age it has now (RFC 9111 §5.1).
+    pub fn head(&self, now: Instant) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        let age = self.age(now).as_secs();
+        headers.insert(header::AGE, HeaderValue::from(age));
+        headers
+    }
+
+    /// For whoever keeps what it becomes a part of.
+    pub fn lasting(&self, now: Instant, ttl: Ttl) -> Lasting {
+        let age = self.age(now);
+        match ttl {
+            Ttl::For(_) => Lasting {
+                age,
+                max_age: self.freshness.lifetime,
+                shared_max_age: self.freshness.lifetime,
+                no_store: false,
+                private: false,
+                public: false,
+                must_revalidate: false,
+            },
+            Ttl::FromHeaders => {
+                let since = now.saturating_duration_since(self.received);
+                let received = SystemTime::now().checked_sub(since);
+                let received = received.unwrap_or(SystemTime::UNIX_EPOCH);
+                Lasting {
+                    age,
+                    ..lasting(self.status, &self.headers, received)
+                }
+            }
+        }
+    }
 }
+
+/// How long an answer is kept that is good for nothing but to be validated.
+const WORTH_VALIDATING: Duration = Duration::from_secs(3600);

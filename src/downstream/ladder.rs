@@ -1,6 +1,6 @@
-//! The ladder: what stands around one call, from the cache down to the bytes, in the order of
-//! `resilience.md` §1. [`climb`] is that order, to be read from top to bottom. Layers 1 and 2,
-//! rendering and fallbacks, are the engine's; 7 to 9 are [`crate::downstream::guards`], 11 and 12
+//! The ladder: what stands around one call, down to the bytes, in the order of `resilience.md` §1.
+//! [`climb`] is that order, to be read from top to bottom. Layers 1 and 2, rendering and fallbacks,
+//! are the engine's; 3 and 4 are [`crate::downstream::front`], 7 to 9 are [`crate::downstream::guards`], 11 and 12
 //! are [`crate::downstream::attempt`] and what lies below it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -42,11 +42,10 @@ pub async fn climb<D: Dial, F: Finish<D>>(
     finish: F,
 ) -> Climbed<F::Done> {
     let climb = Climb::new(client, exchange, body, finish);
+    // 3 cache and 4 coalesce are behind us: `front`.
     if let Some(fault) = climb.refusal() {
         return climb.end(Err(fault.into()));
     }
-    // 3 cache: the issue on caches; a fresh hit would return here.
-    // 4 coalesce: the issue on caches; a flight under way would be joined here.
     // 5 call clock: `exchange.deadline` bounds everything below.
     let mut turn = match climb.first().await {
         // 7 endpoint, 8 breaker, 9 bulkhead.
@@ -435,6 +434,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             pool: pool.clone(),
             lease,
             may_replay: replayed.is_none() && !self.streams,
+            shelf: self.client.process.shelf.clone(),
             finish: self.finish.clone(),
         };
         if self.streams || !changes_something(self.call()) {
@@ -523,12 +523,17 @@ fn cut_at_the_end() -> Fault {
 #[derive(Clone)]
 pub struct Whole {
     pub process: crate::downstream::Process,
+    /// The request asks whether a kept answer is good still, so that 304 is an answer to it.
+    pub validates: bool,
 }
 
 impl<D: Dial> Finish<D> for Whole {
     type Done = Answer;
 
     async fn finish(self, exchange: &Exchange, inbound: Inbound<D>) -> Result<Answer, Failed<D>> {
+        if self.validates && inbound.status == http::StatusCode::NOT_MODIFIED {
+            return Ok(decode::not_modified(inbound, &self.process));
+        }
         Ok(decode::answer(exchange, inbound, &self.process).await?)
     }
 

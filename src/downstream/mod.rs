@@ -9,9 +9,11 @@ pub mod connection;
 pub mod decode;
 pub mod dial;
 pub mod fault;
+pub mod front;
 pub mod guards;
 pub mod headers;
 pub mod inbound;
+pub mod keeping;
 pub mod kept;
 pub mod ladder;
 pub mod meter;
@@ -21,6 +23,7 @@ pub mod pass;
 pub mod pool;
 pub mod send;
 pub mod service;
+pub mod shelf;
 pub mod tasks;
 pub mod tls;
 
@@ -32,20 +35,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cache::Store;
+use crate::cache::flight::Flights;
 use crate::downstream::dial::{Dial, Tcp};
+use crate::downstream::front::Landing;
 use crate::downstream::guards::{Told, Usage};
-use crate::downstream::ladder::{HeadOnly, Whole, climb};
 use crate::downstream::observe::Observe;
 use crate::downstream::service::Service;
+use crate::downstream::shelf::Shelf;
 use crate::downstream::tasks::Tasks;
-use crate::engine::fetch::{Answer, Exchange, Fetch, Fetched, Opened, StreamedRequest};
+use crate::engine::code::Code;
+use crate::engine::fetch::{Answer, Exchange, Fetch, Fetched, Found, Opened, Row, StreamedRequest};
 use crate::plan::{Call, Route, ServiceId, Table};
 use crate::policy::breaker::State;
 use crate::policy::hedge::{After, Times};
 use crate::policy::memory::Memory;
 
-/// What the last good answers may take together.
+/// What kept answers may take together, until a table says otherwise.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Answers that are read to their end at the same time although nobody wants them.
@@ -60,8 +65,12 @@ pub struct Process {
     pub leftovers: Tasks,
     /// What the bodies of all requests may take.
     pub memory: Memory,
-    /// The last good answers, for `stale`.
-    pub answers: Arc<Store<kept::Kept>>,
+    /// Answers that are kept.
+    pub shelf: Shelf,
+    /// Requests under way that are shared.
+    pub flights: Flights<Landing>,
+    /// Passed answers that are being fetched anew in the background.
+    pub renewals: Flights<()>,
 }
 
 impl Process {
@@ -70,23 +79,42 @@ impl Process {
             tasks,
             leftovers: Tasks::new(LEFTOVERS),
             memory,
-            answers: Arc::new(Store::new(KEPT_BYTES)),
+            shelf: Shelf::new(KEPT_BYTES),
+            flights: Flights::default(),
+            renewals: Flights::default(),
         }
     }
 }
 
-/// The services of one generation.
+/// The services of one generation. Clones are the same.
 pub struct Client<D: Dial = Tcp> {
     /// By [`ServiceId`].
-    services: Vec<Arc<Service<D>>>,
+    services: Arc<[Arc<Service<D>>]>,
     /// The times of calls whose hedge goes by them, by route and call.
-    times: Vec<Vec<Option<Arc<Mutex<Times>>>>>,
-    routes: Vec<Arc<Route>>,
+    times: Arc<AllTimes>,
+    routes: Arc<[Arc<Route>]>,
     dial: Arc<D>,
     process: Process,
     observe: Arc<dyn Observe>,
     /// How long a passed body may stand still.
     stall: Duration,
+}
+
+/// By route and call.
+type AllTimes = Vec<Vec<Option<Arc<Mutex<Times>>>>>;
+
+impl<D: Dial> Clone for Client<D> {
+    fn clone(&self) -> Self {
+        Client {
+            services: self.services.clone(),
+            times: self.times.clone(),
+            routes: self.routes.clone(),
+            dial: self.dial.clone(),
+            process: self.process.clone(),
+            observe: self.observe.clone(),
+            stall: self.stall,
+        }
+    }
 }
 
 impl Client<Tcp> {
@@ -117,7 +145,7 @@ impl<D: Dial> Client<D> {
     pub fn succeed(&self, table: &Table, observe: Arc<dyn Observe>) -> Result<Client<D>, String> {
         let (dial, process) = (self.dial.clone(), self.process.clone());
         let next = Client::build(table, Some(self), dial, process, observe)?;
-        for service in &self.services {
+        for service in &*self.services {
             let mut kept = next.services.iter();
             if !kept.any(|kept| kept.settings.is_same_place(&service.settings)) {
                 service.retire();
@@ -138,7 +166,7 @@ impl<D: Dial> Client<D> {
             .services
             .iter()
             .map(|settings| {
-                let mut before = previous.iter().flat_map(|client| &client.services);
+                let mut before = previous.iter().flat_map(|client| &*client.services);
                 let kept = before.find_map(|service| service.succeed(settings));
                 let service = match kept {
                     Some(service) => service,
@@ -149,8 +177,8 @@ impl<D: Dial> Client<D> {
             .collect::<Result<_, String>>()?;
         Ok(Client {
             services,
-            times: times(table, previous),
-            routes: table.routes.clone(),
+            times: Arc::new(times(table, previous)),
+            routes: table.routes.clone().into(),
             dial,
             process,
             observe,
@@ -194,6 +222,11 @@ impl<D: Dial> Client<D> {
         }
     }
 
+    /// The name of the service that an exchange asks.
+    fn name_of(&self, exchange: &Exchange) -> &str {
+        &self.service(exchange.call().service).settings.name
+    }
+
     fn service(&self, id: ServiceId) -> &Service<D> {
         &self.services[id.0]
     }
@@ -207,10 +240,7 @@ impl<D: Dial> Client<D> {
 }
 
 /// The times that calls need; those of a call that was there before go on.
-fn times<D: Dial>(
-    table: &Table,
-    previous: Option<&Client<D>>,
-) -> Vec<Vec<Option<Arc<Mutex<Times>>>>> {
+fn times<D: Dial>(table: &Table, previous: Option<&Client<D>>) -> AllTimes {
     let needs_them = |call: &Call| matches!(call.hedge, Some(After::Percentile(_)));
     let before = |route: &Route, call: &Call| {
         let client = previous?;
@@ -243,16 +273,7 @@ fn times<D: Dial>(
 
 impl<D: Dial> Fetch for Client<D> {
     async fn fetch(&self, exchange: Exchange) -> Fetched {
-        let key = exchange.call().keeps_answers().then(|| exchange.key());
-        let process = self.process.clone();
-        let climbed = climb(self, exchange, None, Whole { process }).await;
-        if let (Some(key), Ok(answer)) = (key, &climbed.result) {
-            kept::keep(&self.process.answers, key, answer);
-        }
-        Fetched {
-            result: climbed.result,
-            attempts: climbed.attempts,
-        }
+        front::fetch(self, exchange).await
     }
 
     async fn open(&self, exchange: Exchange, body: StreamedRequest) -> Opened {
@@ -260,14 +281,24 @@ impl<D: Dial> Fetch for Client<D> {
             StreamedRequest::Buffered => None,
             StreamedRequest::Stream(stream) => Some(stream),
         };
-        let climbed = climb(self, exchange, stream, HeadOnly { stall: self.stall }).await;
-        Opened {
-            result: climbed.result,
-            attempts: climbed.attempts,
-        }
+        front::open(self, exchange, stream).await
     }
 
     fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
-        kept::find(&self.process.answers, exchange, at_most)
+        self.process.shelf.last_good(exchange, at_most)
+    }
+
+    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Answer> {
+        let cache = exchange.call().cache?;
+        let kept = front::is_covered(code).then(|| self.process.shelf.stands_in(exchange, cache));
+        kept??.answer_to(exchange)
+    }
+
+    async fn look_up(&self, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
+        front::look_up(self, exchanges).await
+    }
+
+    fn keep_rows(&self, answer: &Answer, rows: Vec<Row>) {
+        front::keep_rows(self, answer, rows);
     }
 }

@@ -30,6 +30,10 @@ pub trait Observe: Send + Sync + 'static {
 
     /// What the budget holds, told from time to time.
     fn budget_tokens(&self, service: ServiceId, tokens: f64);
+
+    /// A store of the cache was asked for an answer. `memory` gives `hit`, `stale` or `miss`, `redis`
+    /// `hit`, `miss`, or why it was not heard: `timeout`, `error`, `resting`.
+    fn cache(&self, store: &'static str, result: &'static str);
 }
 
 /// The `kind` label of `anabranch_attempts_total`.
@@ -70,6 +74,7 @@ impl Observe for Silent {
     fn budget_denied(&self, _: ServiceId, _: Kind) {}
     fn waited(&self, _: ServiceId, _: Duration) {}
     fn budget_tokens(&self, _: ServiceId, _: f64) {}
+    fn cache(&self, _: &'static str, _: &'static str) {}
 }
 
 /// An attempt under way, until it is dropped.

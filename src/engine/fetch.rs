@@ -37,6 +37,30 @@ pub trait Fetch: Send + Sync {
         let _ = (exchange, at_most);
         None
     }
+
+    /// What the cache may give in place of a failure with this code: `cache.stale_if_error`, or what
+    /// the answer's own headers allow (RFC 5861 §4).
+    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Answer> {
+        let _ = (exchange, code);
+        None
+    }
+
+    /// What the cache has for these exchanges, in their order: those of a `batch` call, each
+    /// rendered for one key.
+    fn look_up(&self, exchanges: Vec<Exchange>) -> impl Future<Output = Vec<Option<Found>>> + Send {
+        std::future::ready(exchanges.iter().map(|_| None).collect())
+    }
+
+    /// Keeps the rows of the answer to a `batch` call, for its `cache` and its `stale`.
+    fn keep_rows(&self, answer: &Answer, rows: Vec<Row>) {
+        let _ = (answer, rows);
+    }
+
+    /// Asks for rows that are to be renewed, in the background, and keeps them. `exchange` is the
+    /// call rendered for all their keys, `rows` are those of one key each.
+    fn renew_rows(&self, exchange: Exchange, rows: Vec<(String, Exchange)>) {
+        let _ = (exchange, rows);
+    }
 }
 
 /// One call, rendered: owned, so that it may outlive the run (a detached call, a write already sent).
@@ -126,12 +150,114 @@ pub struct Fetched {
     pub result: Result<Answer, CallError>,
     /// The requests that left us, transparent replays included.
     pub attempts: u32,
+    /// Of a call with `cache` or `coalesce`.
+    pub note: Option<CacheNote>,
 }
 
 /// How a passed call's head came.
 pub struct Opened {
     pub result: Result<Head, CallError>,
     pub attempts: u32,
+    pub note: Option<CacheNote>,
+}
+
+/// An answer that the cache had.
+#[derive(Debug)]
+pub struct Found {
+    pub answer: Answer,
+    pub note: CacheNote,
+    /// It may be given, but a new one is to be fetched meanwhile.
+    pub is_due: bool,
+}
+
+/// A row of the answer to a `batch` call.
+#[derive(Debug)]
+pub struct Row {
+    /// The call, rendered for this row's key alone.
+    pub exchange: Exchange,
+    /// JSON, as it came.
+    pub body: Bytes,
+}
+
+/// What the cache did for a call: a member of `cache-status` (RFC 9211).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheNote {
+    pub fate: CacheFate,
+    /// How long the answer stays fresh, in seconds; below zero: how long it has been stale.
+    pub ttl: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheFate {
+    /// Nothing was sent.
+    Hit,
+    /// The service was asked.
+    Forwarded {
+        why: Forward,
+        /// What the service answered to a request that was made for the cache's sake, if it was
+        /// another status than the one that is given: 304.
+        status: Option<u16>,
+        /// The answer is kept.
+        stored: bool,
+        /// Another request, which was under way, brought it.
+        collapsed: bool,
+    },
+}
+
+impl CacheNote {
+    /// The body is one that was kept, also where the service has said that it is good still.
+    pub fn is_of_cache(self) -> bool {
+        match self.fate {
+            CacheFate::Hit => true,
+            CacheFate::Forwarded { status, .. } => status == Some(304),
+        }
+    }
+}
+
+/// Why the service was asked: the words of `fwd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing is kept under this key.
+    Miss,
+    UriMiss,
+    VaryMiss,
+    /// What is kept is no longer fresh.
+    Stale,
+    /// The request wants no kept answer.
+    Request,
+    /// The cache was not to be asked.
+    Bypass,
+}
+
+impl Forward {
+    pub fn word(self) -> &'static str {
+        match self {
+            Forward::Miss => "miss",
+            Forward::UriMiss => "uri-miss",
+            Forward::VaryMiss => "vary-miss",
+            Forward::Stale => "stale",
+            Forward::Request => "request",
+            Forward::Bypass => "bypass",
+        }
+    }
+}
+
+/// How long an answer is good for those who keep what it becomes a part of; there where the route's
+/// `response` is `cache: computed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    /// Since it was made.
+    pub age: Duration,
+    /// How long it is fresh in all, for one client's cache.
+    pub max_age: Duration,
+    /// The same for caches that clients share.
+    pub shared_max_age: Duration,
+    pub no_store: bool,
+    /// For one client only.
+    pub private: bool,
+    /// For all, also where credentials were sent: the service says `public` or `s-maxage`.
+    pub public: bool,
+    pub must_revalidate: bool,
 }
 
 /// A success: its body is decoded and checked.
@@ -144,6 +270,7 @@ pub struct Answer {
     pub body: Option<json::Body>,
     /// Keeps what the body takes counted for as long as the answer is there.
     pub held: Option<Arc<Reservation>>,
+    pub lasting: Option<Lasting>,
 }
 
 /// The head of a passed answer, and its body as it arrives.

@@ -19,12 +19,16 @@ pub fn is_success(
     let Some(condition) = &route.calls[call.0].success_when else {
         return (200..300).contains(&status);
     };
-    let reply = Outcome::live(Answer {
-        status,
-        headers: headers.clone(),
-        body: body.cloned(),
-        held: None,
-    });
+    let reply = Outcome::answered(
+        Answer {
+            status,
+            headers: headers.clone(),
+            body: body.cloned(),
+            held: None,
+            lasting: None,
+        },
+        None,
+    );
     let scope = ReplyScope {
         route,
         reply: &reply,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderMap, HeaderName};
 
 use crate::engine::code::Code;
-use crate::engine::fetch::Answer;
+use crate::engine::fetch::{Answer, CacheNote, Lasting};
 use crate::json::{self, Value, write_text};
 use crate::plan::CallPart;
 use crate::policy::memory::Reservation;
@@ -14,6 +14,8 @@ use crate::policy::memory::Reservation;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Live,
+    /// A kept answer that is good still.
+    Cache,
     /// The last good answer, in place of a failure.
     Stale,
     Fallback,
@@ -25,11 +27,14 @@ pub enum Origin {
 pub struct Outcome {
     pub origin: Origin,
     pub body: Option<json::Body>,
-    /// Of a live answer; null otherwise.
+    /// Of an answer of the service, kept or not; null otherwise.
     pub status: Option<u16>,
     pub headers: HeaderMap,
     /// Keeps what the body takes counted.
     pub held: Option<Arc<Reservation>>,
+    /// What the cache did for the call itself, also where it failed.
+    pub note: Option<CacheNote>,
+    pub lasting: Option<Lasting>,
     /// Why it failed, also where a fallback answered, with the status the service gave.
     pub error: Option<(Code, Option<u16>)>,
     shown: Shown,
@@ -45,13 +50,19 @@ struct Shown {
 }
 
 impl Outcome {
-    pub fn live(answer: Answer) -> Outcome {
+    /// The service has answered, now or, as `note` tells, before.
+    pub fn answered(answer: Answer, note: Option<CacheNote>) -> Outcome {
         Outcome {
-            origin: Origin::Live,
+            origin: match note {
+                Some(note) if note.is_of_cache() => Origin::Cache,
+                _ => Origin::Live,
+            },
             body: answer.body,
             status: Some(answer.status),
             headers: answer.headers,
             held: answer.held,
+            note,
+            lasting: answer.lasting,
             error: None,
             shown: Shown::default(),
         }
@@ -86,6 +97,8 @@ impl Outcome {
             status: None,
             headers: HeaderMap::new(),
             held: None,
+            note: None,
+            lasting: None,
             error: None,
             shown: Shown::default(),
         }
@@ -109,7 +122,7 @@ impl Outcome {
     fn headers(&self) -> Value<'_> {
         kept(&self.shown.headers, || {
             // Null like the status, unless the service's answer is this outcome.
-            if self.origin != Origin::Live {
+            if !matches!(self.origin, Origin::Live | Origin::Cache) {
                 return b"null".to_vec();
             }
             let mut out = Vec::new();
@@ -134,6 +147,7 @@ impl Outcome {
     fn source(&self) -> &'static [u8] {
         match self.origin {
             Origin::Live => b"\"live\"",
+            Origin::Cache => b"\"cache\"",
             Origin::Stale => b"\"stale\"",
             Origin::Fallback => b"\"fallback\"",
             Origin::Skipped => b"\"skipped\"",

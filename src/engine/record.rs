@@ -43,12 +43,15 @@ pub struct CallRecord {
     pub elapsed: Duration,
     /// Of a `for_each`: how many elements, and how many of them failed.
     pub items: Option<(usize, usize)>,
+    /// Of a `for_each`: how many elements a kept answer was given for.
+    pub of_cache: usize,
 }
 
 /// The `outcome` label of `anabranch_calls_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Live,
+    Cache,
     Stale,
     Fallback,
     Failed,
@@ -60,6 +63,7 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Live => "live",
+            Outcome::Cache => "cache",
             Outcome::Stale => "stale",
             Outcome::Fallback => "fallback",
             Outcome::Failed => "failed",

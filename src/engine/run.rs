@@ -314,11 +314,13 @@ impl<'r> Run<'r> {
                 running.attempts += fetched.attempts;
                 running.items[item].attempts = fetched.attempts;
                 running.items[item].made = Made::default();
+                let note = fetched.note;
+                running.items[item].note = note;
                 let taken = fetched
                     .result
                     .and_then(|answer| self.take(id, id, item, answer));
                 match taken {
-                    Ok(answer) => self.finish_item(id, item, Outcome::live(answer)),
+                    Ok(answer) => self.finish_item(id, item, Outcome::answered(answer, note)),
                     Err(error) => self.fail_item(id, item, error),
                 }
             }
@@ -342,7 +344,7 @@ impl<'r> Run<'r> {
         let Some(take) = &call.take else {
             return Ok(answer);
         };
-        let reply = Outcome::live(answer);
+        let reply = Outcome::answered(answer, None);
         let scope = WithReply {
             context: &self.context,
             reply: &reply,
@@ -365,6 +367,7 @@ impl<'r> Run<'r> {
             headers: reply.headers,
             body,
             held: reply.held,
+            lasting: reply.lasting,
         })
     }
 
@@ -384,8 +387,10 @@ impl<'r> Run<'r> {
         })
     }
 
-    fn finish_item(&mut self, id: CallId, item: usize, outcome: Outcome) {
+    fn finish_item(&mut self, id: CallId, item: usize, mut outcome: Outcome) {
         let running = self.running(id);
+        // Also where it failed, or something stood in: the cache was asked all the same.
+        outcome.note = running.items[item].note;
         running.items[item].stage = Stage::Done(outcome);
         running.open -= 1;
         self.work.push_back(id);

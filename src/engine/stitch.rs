@@ -1,14 +1,18 @@
 //! Writes the reply of a run that has ended: the stitched answer, a passed one, or a problem.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cache::rules;
+use crate::engine::cache_status::{self, Tally};
 use crate::engine::code::Code;
+use crate::engine::computed::{self, Keeping};
 use crate::engine::context::Settled;
 use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{
-    ByteStream, CallError, Fetch, Head, LEAST_TIME, STITCH_RESERVE, StreamedRequest,
+    ByteStream, CacheNote, CallError, Fetch, Head, LEAST_TIME, Opened, STITCH_RESERVE,
+    StreamedRequest,
 };
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record::{self, CallRecord, Record};
@@ -18,9 +22,11 @@ use crate::engine::request::RequestBody;
 use crate::engine::run::progress::{Facts, Progress};
 use crate::engine::run::{RouteFailure, Run, call_error, client_status};
 use crate::json::write_text;
-use crate::plan::{CallId, ResponseBody, Role, Status};
+use crate::plan::{CallId, Computed, ResponseBody, Role, Status};
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const DEGRADED: HeaderName = HeaderName::from_static("x-anabranch-degraded");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Ends a run whose calls are all settled, or whose route has failed.
@@ -47,11 +53,31 @@ struct Stitched {
     body: ReplyBody,
 }
 
+impl Stitched {
+    /// What is said of a body goes with it; the route's other headers may have changed (RFC 9110
+    /// §15.4.5).
+    fn not_modified(&mut self) {
+        self.status = 304;
+        self.body = ReplyBody::Bytes(Bytes::new());
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::CONTENT_LANGUAGE,
+        ] {
+            self.headers.remove(name);
+        }
+    }
+}
+
 /// Streams one call's answer; it starts when all others are settled.
 async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
     let started = Instant::now();
-    let opened = open(&run, call, fetch).await;
-    let (result, attempts) = opened;
+    let Opened {
+        result,
+        attempts,
+        note,
+    } = open(&run, call, fetch).await;
+    let of_cache = result.is_ok() && note.is_some_and(CacheNote::is_of_cache);
     let code = result.as_ref().err().map(|error| error.code);
     let status = match &result {
         Ok(head) => Some(head.status),
@@ -59,6 +85,7 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
     };
     run.progress[call.0] = Progress::Settled(Facts {
         outcome: match code {
+            None if of_cache => record::Outcome::Cache,
             None => record::Outcome::Live,
             Some(_) => record::Outcome::Failed,
         },
@@ -68,9 +95,11 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
         started,
         elapsed: started.elapsed(),
         items: None,
+        of_cache: 0,
+        cache: note.map(Tally::one),
     });
     match result {
-        Ok(head) => run.answer_passed(call, head),
+        Ok(head) => run.answer_passed(call, head, note),
         Err(error) => {
             run.entries.push(Entry {
                 call,
@@ -95,19 +124,24 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
     }
 }
 
-async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> (Result<Head, CallError>, u32) {
+async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
+    let failed = |error: CallError, attempts: u32| Opened {
+        result: Err(error),
+        attempts,
+        note: None,
+    };
     let now = Instant::now();
     if run.end.saturating_duration_since(now) < LEAST_TIME {
-        return (Err(CallError::new(Code::DeadlineExhausted)), 0);
+        return failed(CallError::new(Code::DeadlineExhausted), 0);
     }
     let exchange = match render::exchange(run.route, call, &run.context, None, run.ends_of(call)) {
         Ok(exchange) => exchange,
-        Err(failure) => return (Err(run.call_error(failure)), 0),
+        Err(failure) => return failed(run.call_error(failure), 0),
     };
     let body = streamed(run).map_or(StreamedRequest::Buffered, StreamedRequest::Stream);
     match timeout_at(run.end, fetch.open(exchange, body)).await {
-        Ok(opened) => (opened.result, opened.attempts),
-        Err(_) => (Err(CallError::new(Code::Timeout)), 1),
+        Ok(opened) => opened,
+        Err(_) => failed(CallError::new(Code::Timeout), 1),
     }
 }
 
@@ -230,14 +264,15 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn answer_passed(mut self, call: CallId, head: Head) -> Reply {
+    fn answer_passed(mut self, call: CallId, head: Head, note: Option<CacheNote>) -> Reply {
         let answer = crate::engine::fetch::Answer {
             status: head.status,
             headers: head.headers.clone(),
             body: None,
             held: None,
+            lasting: None,
         };
-        self.context.settled[call.0] = Some(Settled::One(Outcome::live(answer)));
+        self.context.settled[call.0] = Some(Settled::One(Outcome::answered(answer, note)));
         let mut headers = head.headers;
         match self.response_headers() {
             Err(failure) => self.fail(failure),
@@ -260,10 +295,12 @@ impl<'r> Run<'r> {
         if let Some(text) = &degraded {
             let value = HeaderValue::from_str(text).expect("names and codes are visible ASCII");
             stitched.headers.insert(DEGRADED, value);
-            let no_store = HeaderValue::from_static("no-store");
-            stitched.headers.insert(header::CACHE_CONTROL, no_store);
+            stitched.headers.insert(header::CACHE_CONTROL, NO_STORE);
+        } else if let Some(computed) = &self.route.response.computed {
+            self.compute(computed, &mut stitched);
         }
         self.show_failures(&mut stitched.headers, None);
+        self.show_cache(&mut stitched.headers);
         let detached = self.detached();
         Reply {
             record: self.record(stitched.status, degraded, None),
@@ -274,17 +311,48 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Says for how long and for whom the answer is good; to who has it already, that it still is.
+    fn compute(&self, computed: &Computed, stitched: &mut Stitched) {
+        let Keeping::May(mut terms) = computed::keeping(computed, &self.context.settled) else {
+            stitched.headers.insert(header::CACHE_CONTROL, NO_STORE);
+            return;
+        };
+        // A cookie is for whom it is set.
+        if stitched.headers.contains_key(header::SET_COOKIE) {
+            terms = terms.for_one_client();
+        }
+        terms.write(computed, &mut stitched.headers);
+        let request = &self.context.accepted.request;
+        let asks = matches!(request.method, Method::GET | Method::HEAD);
+        if let ReplyBody::Bytes(body) = &stitched.body
+            && asks
+            && (200..300).contains(&stitched.status)
+            && !body.is_empty()
+        {
+            let tag = computed::etag(body);
+            stitched.headers.insert(header::ETAG, tag);
+            // There is no `last-modified` that `if-modified-since` could be compared with.
+            if stitched.status == 200
+                && request.headers.contains_key(header::IF_NONE_MATCH)
+                && rules::is_not_modified(&request.headers, 200, &stitched.headers)
+            {
+                stitched.not_modified();
+            }
+        }
+    }
+
     fn fail(self, failure: RouteFailure<'r>) -> Reply {
         let mut headers = HeaderMap::new();
         let problem_type = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_type);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
         let is_to_wait = matches!(failure.status, 429 | 503);
         if let Some(seconds) = failure.error.retry_after.filter(|_| is_to_wait) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         let code = failure.error.code;
         self.show_failures(&mut headers, Some(code));
+        self.show_cache(&mut headers);
         let call = failure.call.map(str::to_owned);
         let problem = Problem {
             code,
@@ -309,6 +377,22 @@ impl<'r> Run<'r> {
         if let Some(value) = errors::proxy_status(self.route, &self.entries, cause) {
             // A passed answer may bring the members of proxies behind us.
             headers.append(PROXY_STATUS, value);
+        }
+    }
+
+    fn show_cache(&self, headers: &mut HeaderMap) {
+        let calls = self.progress.iter().enumerate();
+        let tallies = calls.filter_map(|(place, progress)| {
+            let facts = match progress {
+                Progress::Settled(facts) => *facts,
+                Progress::Asked(asked) => asked.facts(),
+                Progress::Running(_) | Progress::Waiting(_) | Progress::Apart => return None,
+            };
+            Some((CallId(place), facts.cache?))
+        });
+        if let Some(value) = cache_status::write(self.route, tallies) {
+            // The caches behind a passed answer come first (RFC 9211 §2).
+            headers.append(CACHE_STATUS, value);
         }
     }
 
@@ -387,6 +471,7 @@ impl<'r> Run<'r> {
             start: facts.started.saturating_duration_since(self.started),
             elapsed: facts.elapsed,
             items: facts.items,
+            of_cache: facts.of_cache,
         }
     }
 
@@ -400,6 +485,7 @@ impl<'r> Run<'r> {
             start: self.started.elapsed(),
             elapsed: std::time::Duration::ZERO,
             items: None,
+            of_cache: 0,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::json::{self, Demand, Slot};
 use crate::path::{Condition, Root};
@@ -160,6 +160,10 @@ pub struct Call {
     pub take: Option<Json>,
     pub decode: Decode,
     pub max_body: usize,
+    /// Only of calls that ask.
+    pub cache: Option<Cache>,
+    /// One request at a time for calls that would send the same; only of calls that ask.
+    pub coalesce: bool,
     pub idempotency_key: Option<Text>,
     /// The bytes may be sent again after an unknown outcome: idempotent by method, key or `safe`.
     pub repeatable: bool,
@@ -179,6 +183,15 @@ impl Call {
     pub fn keeps_answers(&self) -> bool {
         let mut chain = self.fallback.iter();
         chain.any(|fallback| matches!(fallback.kind, FallbackKind::Stale(_)))
+    }
+
+    /// Which service it asks, and where: the part of `key_prefix` that is not about the answer.
+    pub fn origin(&self) -> &str {
+        let mut ends = self.key_prefix.match_indices('\u{1e}').map(|(at, _)| at);
+        match ends.nth(1) {
+            Some(end) => &self.key_prefix[..end],
+            None => &self.key_prefix,
+        }
     }
 
     /// What is read of `.body`, whether it came from the service or from a fallback.
@@ -261,6 +274,43 @@ pub struct ForEach {
     pub concurrency: usize,
     /// In percent, 0 to 100. An optional call has no floor: 0.
     pub min_ok: f64,
+    pub batch: Option<Batch>,
+}
+
+/// One request for many elements of a `for_each`.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the service knows an element by, over the loop variable; absent: nothing is asked for it.
+    pub key: Text,
+    /// The list of keys that a request is for: in force where the call itself is rendered.
+    pub keys: Root,
+    /// The most keys of one request.
+    pub size: usize,
+    /// The rows, over `$.reply`.
+    pub rows: Choice,
+    /// A row: in force in `of_row` and `take`.
+    pub row: Root,
+    /// The key that a row belongs to.
+    pub of_row: Text,
+}
+
+/// How answers of a call are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cache {
+    pub ttl: Ttl,
+    /// `None`: what the headers say, where the time to live is theirs; else none.
+    pub stale_while_revalidate: Option<Duration>,
+    pub stale_if_error: Option<Duration>,
+    /// How long a 404 or 410 is kept.
+    pub negative: Option<Duration>,
+}
+
+/// How long an answer is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    For(Duration),
+    /// By RFC 9111.
+    FromHeaders,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,6 +326,21 @@ pub struct Response {
     pub status: Status,
     pub headers: Vec<(HeaderName, Part)>,
     pub body: ResponseBody,
+    /// With `cache: computed`: `cache-control`, `age`, `etag` and `vary` come from the parts of the
+    /// answer.
+    pub computed: Option<Computed>,
+}
+
+/// What is known of a computed answer before it is made.
+#[derive(Debug)]
+pub struct Computed {
+    /// What of the client's request it depends on, as `vary` has it.
+    pub vary: Option<HeaderValue>,
+    /// It depends on who asks: on the address, or on credentials that the route itself reads.
+    pub is_private: bool,
+    /// The calls that send credentials: what they are answered is for one client, unless the service
+    /// says otherwise.
+    pub with_credentials: Vec<CallId>,
 }
 
 #[derive(Debug)]

@@ -113,6 +113,7 @@ async fn send<F: Fetch>(fetch: Arc<F>, meters: Arc<Meters>, mut exchange: Exchan
         start: Duration::ZERO,
         elapsed: started.elapsed(),
         items: None,
+        of_cache: 0,
     };
     meters.detached(route.index, &record);
 }

@@ -122,6 +122,7 @@ fn write_call(text: &mut String, route: &Route, call: &CallRecord) {
     let elapsed = time::readable(call.elapsed);
     let written = match call.outcome {
         Outcome::Live => write!(text, "{name} {elapsed}"),
+        Outcome::Cache => write!(text, "{name} cache {elapsed}"),
         Outcome::Stale => write!(text, "{name} {code}→stale {elapsed}"),
         Outcome::Fallback => write!(text, "{name} {code}→fallback {elapsed}"),
         Outcome::Failed => write!(text, "{name} {code} {elapsed}"),

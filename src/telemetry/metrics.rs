@@ -34,6 +34,7 @@ const BUCKETS: [f64; 13] = [
 const STATUSES_AT_HAND: usize = 8;
 const OUTCOMES_AT_HAND: usize = 12;
 const ATTEMPTS_AT_HAND: usize = 12;
+const CACHE_RESULTS_AT_HAND: usize = 8;
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
@@ -136,6 +137,8 @@ impl Metrics {
     pub fn meters(&self, table: &Table) -> Meters {
         self.adopt_breakers(table);
         Meters {
+            registry: self.registry.clone(),
+            cache: Family::new(CACHE_RESULTS_AT_HAND),
             unmatched: RouteMeters::new(&self.registry, NONE.into(), Vec::new()),
             routes: table
                 .routes
@@ -322,6 +325,9 @@ fn shared(text: &str) -> SharedString {
 
 /// The counters of one table: routes, calls and services by their indices.
 pub struct Meters {
+    registry: Registry,
+    /// By store and result.
+    cache: Family<(&'static str, &'static str)>,
     routes: Vec<RouteMeters>,
     services: Vec<ServiceMeters>,
     unmatched: RouteMeters,
@@ -357,6 +363,13 @@ impl Observe for Meters {
 
     fn budget_tokens(&self, service: ServiceId, tokens: f64) {
         self.services[service.0].has_tokens(tokens);
+    }
+
+    fn cache(&self, store: &'static str, result: &'static str) {
+        self.cache.increment((store, result), 1, || {
+            let labels = vec![Label::new("store", store), Label::new("result", result)];
+            self.registry.counter(CACHE_REQUESTS, labels)
+        });
     }
 }
 
@@ -455,23 +468,28 @@ impl CallMeters {
         }
         match (record.outcome, record.items) {
             (Outcome::Skipped | Outcome::Cancelled, _) => self.count(record.outcome, None, 1),
-            (Outcome::Live, None) => self.count(Outcome::Live, None, 1),
+            (Outcome::Live | Outcome::Cache, None) => self.count(record.outcome, None, 1),
             // Nothing had failed: it was allowed to be stale.
             (Outcome::Stale, None) if entries == 0 => self.count(Outcome::Stale, None, 1),
-            (Outcome::Live | Outcome::Stale | Outcome::Fallback, Some((items, _))) => {
-                self.count_live(items.saturating_sub(entries));
-            }
+            (
+                Outcome::Live | Outcome::Cache | Outcome::Stale | Outcome::Fallback,
+                Some((items, _)),
+            ) => self.count_answered(items.saturating_sub(entries), record.of_cache),
             // Where the run failed, the other elements may have been cut short.
             (Outcome::Failed, Some((items, failed))) if is_whole && failed < items => {
-                self.count_live(items.saturating_sub(entries));
+                self.count_answered(items.saturating_sub(entries), record.of_cache);
             }
             (Outcome::Stale | Outcome::Fallback | Outcome::Failed, _) => {}
         }
     }
 
-    fn count_live(&self, times: usize) {
-        if times > 0 {
-            self.count(Outcome::Live, None, times as u64);
+    /// Elements that were answered, so many of them by the cache.
+    fn count_answered(&self, times: usize, of_cache: usize) {
+        let live = times.saturating_sub(of_cache);
+        for (outcome, times) in [(Outcome::Live, live), (Outcome::Cache, of_cache)] {
+            if times > 0 {
+                self.count(outcome, None, times as u64);
+            }
         }
     }
 
@@ -653,6 +671,7 @@ const BREAKER_TRANSITIONS: &str = "anabranch_breaker_transitions_total";
 const BUDGET_TOKENS: &str = "anabranch_budget_tokens";
 const BUDGET_DENIED: &str = "anabranch_budget_denied_total";
 const QUEUE_WAIT: &str = "anabranch_queue_wait_seconds";
+const CACHE_REQUESTS: &str = "anabranch_cache_requests_total";
 const SHED: &str = "anabranch_shed_total";
 const CONNECTIONS_REFUSED: &str = "anabranch_connections_refused_total";
 const SCHEDULER_LAG: &str = "anabranch_scheduler_lag_seconds";
@@ -664,7 +683,7 @@ const LAST_RELOAD_SUCCESSFUL: &str = "anabranch_config_last_reload_successful";
 const LAST_RELOAD_SUCCESS: &str = "anabranch_config_last_reload_success_timestamp_seconds";
 const LOST_LINES: &str = "anabranch_log_lines_lost_total";
 
-const HELP_COUNTERS: [(&str, &str); 11] = [
+const HELP_COUNTERS: [(&str, &str); 12] = [
     (REQUESTS, "Requests answered, by route and status."),
     (DEGRADED, "Answers that are partial or stood in for."),
     (CALLS, "Calls settled, by outcome and reason."),
@@ -686,6 +705,7 @@ const HELP_COUNTERS: [(&str, &str); 11] = [
         BUDGET_DENIED,
         "Retries and hedges not made for want of a token.",
     ),
+    (CACHE_REQUESTS, "Answers looked up, by store."),
     (SHED, "Requests turned away under load."),
     (
         CONNECTIONS_REFUSED,

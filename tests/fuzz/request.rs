@@ -113,8 +113,10 @@ impl Fetch for Service {
                 headers: HeaderMap::new(),
                 body: Body::check(bytes, demand, exchange.route.json_limits).ok(),
                 held: None,
+                lasting: None,
             }),
             attempts: 1,
+            note: None,
         }
     }
 
@@ -125,6 +127,7 @@ impl Fetch for Service {
             return Opened {
                 result: Err(CallError::new(Code::Reset)),
                 attempts: 1,
+                note: None,
             };
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -136,6 +139,7 @@ impl Fetch for Service {
                 body: body.map_err(|never| match never {}).boxed_unsync(),
             }),
             attempts: 1,
+            note: None,
         }
     }
 }

@@ -88,6 +88,7 @@ impl Fetch for Recorder {
         Fetched {
             result: Err(CallError::new(Code::ConnectRefused)),
             attempts: 1,
+            note: None,
         }
     }
 

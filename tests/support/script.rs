@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anabranch::engine::code::Code;
 use anabranch::engine::fetch::{
-    Answer, CallError, Exchange, Fetch, Fetched, Head, Opened, StreamedRequest,
+    Answer, CacheFate, CacheNote, CallError, Exchange, Fetch, Fetched, Forward, Head, Opened,
+    StreamedRequest,
 };
 use anabranch::engine::judge;
+use anabranch::engine::lasting::lasting;
 use anabranch::json::Body;
 use anabranch::plan::{CallId, Decode};
 use bytes::Bytes;
@@ -34,6 +36,9 @@ pub struct Scripted {
     fault: Option<String>,
     #[serde(default = "once")]
     attempts: u32,
+    /// What the cache did: `hit ttl=297`, or `fwd=WORD` and of `status=304 stored collapsed ttl=5`
+    /// what there is.
+    cache: Option<String>,
     /// What it answered last when it was well, by target, and how long ago.
     #[serde(default)]
     last: HashMap<String, Last>,
@@ -129,9 +134,13 @@ impl Services {
     }
 
     /// Waits as the script says, at most until the call's time is over.
-    async fn answer(&self, exchange: &Exchange) -> (Result<Scripted, CallError>, u32) {
+    async fn answer(
+        &self,
+        exchange: &Exchange,
+    ) -> (Result<Scripted, CallError>, u32, Option<CacheNote>) {
         let answer = self.next(&exchange.route.calls[exchange.call.0].name);
         let attempts = answer.attempts;
+        let note = answer.cache.as_deref().map(note);
         let fault = answer.fault.clone();
         let talk = async {
             sleep(duration(&answer.delay)).await;
@@ -143,7 +152,7 @@ impl Services {
         };
         let result = timeout_at(exchange.deadline, talk).await;
         let timeout = Err(CallError::new(Code::Timeout));
-        (result.unwrap_or(timeout), attempts)
+        (result.unwrap_or(timeout), attempts, note)
     }
 }
 
@@ -197,10 +206,14 @@ pub fn describe(exchange: &Exchange) -> String {
 impl Fetch for Services {
     async fn fetch(&self, exchange: Exchange) -> Fetched {
         let mut entry = Entry::begin(self, &exchange);
-        let (scripted, attempts) = self.answer(&exchange).await;
+        let (scripted, attempts, note) = self.answer(&exchange).await;
         entry.is_answered = true;
         let result = scripted.and_then(|scripted| judge_answer(&exchange, &scripted));
-        Fetched { result, attempts }
+        Fetched {
+            result,
+            attempts,
+            note,
+        }
     }
 
     fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
@@ -219,12 +232,13 @@ impl Fetch for Services {
             headers: HeaderMap::new(),
             body: Some(body.expect("the script holds JSON")),
             held: None,
+            lasting: None,
         })
     }
 
     async fn open(&self, exchange: Exchange, _: StreamedRequest) -> Opened {
         let mut entry = Entry::begin(self, &exchange);
-        let (scripted, attempts) = self.answer(&exchange).await;
+        let (scripted, attempts, note) = self.answer(&exchange).await;
         entry.is_answered = true;
         let result = scripted.map(|scripted| Head {
             status: scripted.status,
@@ -233,7 +247,11 @@ impl Fetch for Services {
                 .map_err(|never| match never {})
                 .boxed_unsync(),
         });
-        Opened { result, attempts }
+        Opened {
+            result,
+            attempts,
+            note,
+        }
     }
 }
 
@@ -270,12 +288,45 @@ fn judge_answer(exchange: &Exchange, scripted: &Scripted) -> Result<Answer, Call
         status: Some(scripted.status),
         ..CallError::new(Code::BadPayload)
     })?;
+    let lasting = lasting(scripted.status, &headers, SystemTime::UNIX_EPOCH);
     Ok(Answer {
         status: scripted.status,
         headers,
         body,
         held: None,
+        lasting: route.response.computed.is_some().then_some(lasting),
     })
+}
+
+fn note(text: &str) -> CacheNote {
+    let words: Vec<&str> = text.split(' ').collect();
+    let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
+    let fate = match value("fwd=") {
+        None if words[0] == "hit" => CacheFate::Hit,
+        None => panic!("`{text}` is nothing that a cache does"),
+        Some(why) => CacheFate::Forwarded {
+            why: forward(why),
+            status: value("status=").map(|digits| digits.parse().expect("a status")),
+            stored: words.contains(&"stored"),
+            collapsed: words.contains(&"collapsed"),
+        },
+    };
+    let ttl = value("ttl=").map(|digits| digits.parse().expect("seconds"));
+    CacheNote { fate, ttl }
+}
+
+fn forward(word: &str) -> Forward {
+    [
+        Forward::Miss,
+        Forward::UriMiss,
+        Forward::VaryMiss,
+        Forward::Stale,
+        Forward::Request,
+        Forward::Bypass,
+    ]
+    .into_iter()
+    .find(|why| why.word() == word)
+    .unwrap_or_else(|| panic!("no reason `{word}`"))
 }
 
 fn code_of(status: u16) -> Code {

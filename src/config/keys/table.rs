@@ -265,6 +265,12 @@ pub const CALL: &[Key] = &[
         "the share of the elements that must be answered, fallbacks included",
     ),
     key(
+        "batch",
+        Of(Object::Batch),
+        "",
+        "with `for_each`: one request for many elements",
+    ),
+    key(
         "pass_status",
         List(&ErrorStatus),
         "",
@@ -290,6 +296,18 @@ pub const CALL: &[Key] = &[
     ),
     key("max_body", Size, "1MiB", "the largest body of the service"),
     key(
+        "cache",
+        OrFalse(Object::Caching),
+        "off",
+        "keep answers and give them again while they are fresh; only of calls that ask",
+    ),
+    key(
+        "coalesce",
+        AutoOrBoolean,
+        "`auto`",
+        "one request at a time for calls that would send the same; `auto`: where `cache` is on",
+    ),
+    key(
         "idempotency_key",
         Scalar,
         "",
@@ -307,6 +325,47 @@ pub const CALL: &[Key] = &[
         "false",
         "sent after a successful answer; nobody waits for it",
     ),
+];
+
+pub const BATCH: &[Key] = &[
+    required(
+        "key",
+        Scalar,
+        "what the service knows an element by, over the loop variable; `keys` is their list in templates",
+    ),
+    key(
+        "size",
+        count(1, 100_000),
+        "`max_items`",
+        "the most keys of one request; more make more requests",
+    ),
+    required("rows", Path, "where in `$.reply` the rows are"),
+    required(
+        "match",
+        Scalar,
+        "the key that a row belongs to, over `$.row`",
+    ),
+];
+
+pub const CACHING: &[Key] = &[
+    required(
+        "ttl",
+        Ttl,
+        "how long an answer is fresh, or by its own headers (RFC 9111)",
+    ),
+    key(
+        "stale_while_revalidate",
+        Duration,
+        "what the headers say, else none",
+        "after `ttl`, how long an answer is still given while a new one is fetched",
+    ),
+    key(
+        "stale_if_error",
+        Duration,
+        "what the headers say, else none",
+        "after `ttl`, how long an answer still stands in for a failure",
+    ),
+    key("negative", Duration, "off", "how long a 404 or 410 is kept"),
 ];
 
 pub const RETRY: &[Key] = &[
@@ -368,6 +427,12 @@ pub const RESPONSE: &[Key] = &[
         Identifier,
         "",
         "the call whose status, headers and body are streamed through",
+    ),
+    key(
+        "cache",
+        Word(&["computed"]),
+        "",
+        "`cache-control`, `age`, `etag` and `vary` come from the parts of the answer",
     ),
 ];
 
@@ -569,6 +634,18 @@ pub const DEFAULTS: &[Key] = &[
         "",
         "headers of every call; joined with those of service and call by name",
     ),
+    key(
+        "cache",
+        OrFalse(Object::Caching),
+        "off",
+        "keep answers and give them again while they are fresh; only of calls that ask",
+    ),
+    key(
+        "coalesce",
+        AutoOrBoolean,
+        "`auto`",
+        "one request at a time for calls that would send the same; `auto`: where `cache` is on",
+    ),
     key("max_body", Size, "1MiB", "the largest body of a service"),
 ];
 
@@ -631,6 +708,18 @@ pub const SERVICE: &[Key] = &[
         "when and how often to try again; `false` for never",
     ),
     key("headers", Fields, "", "headers of every call to it"),
+    key(
+        "cache",
+        OrFalse(Object::Caching),
+        "that of `defaults`",
+        "keep answers and give them again while they are fresh; only of calls that ask",
+    ),
+    key(
+        "coalesce",
+        AutoOrBoolean,
+        "that of `defaults`",
+        "one request at a time for calls that would send the same; `auto`: where `cache` is on",
+    ),
     key("max_body", Size, "that of `defaults`", "the largest body"),
 ];
 

@@ -63,7 +63,7 @@ async fn only_what_is_asked_for_is_kept() {
     let fixture = piped(always(answer("200 OK", "", "[1]")));
     fixture.fetch(once(get()), 300).await;
     assert_eq!(body_of(&fixture, &exchange(once(get()), 300)), None);
-    assert_eq!(fixture.process.answers.bytes(), 0);
+    assert_eq!(fixture.process.shelf.bytes(), 0);
 }
 
 #[tokio::test(start_paused = true)]

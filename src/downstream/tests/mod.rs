@@ -2,6 +2,7 @@
 //! hold at this level, and a row for each line of its failure table.
 
 mod arrivals;
+mod caching;
 mod guards;
 mod http2;
 mod kept;
@@ -9,4 +10,5 @@ mod passing;
 mod retries;
 mod scenarios;
 mod secure;
+mod sharing;
 mod support;

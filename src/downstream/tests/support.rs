@@ -233,6 +233,8 @@ impl Observe for Heard {
     }
 
     fn budget_tokens(&self, _: ServiceId, _: f64) {}
+
+    fn cache(&self, _: &'static str, _: &'static str) {}
 }
 
 /// A client of one service, and what it told.
@@ -278,6 +280,27 @@ pub fn over_tcp(port: u16) -> Fixture<Tcp> {
 
 pub fn piped(script: Script) -> Fixture<Piped> {
     Fixture::new(service(80), Piped::new(script))
+}
+
+/// A service that answers the nth request, from 1, as `respond` says, after a while; and how often it
+/// was asked.
+pub fn responding(
+    respond: impl Fn(usize, &str) -> (u64, String) + Send + Sync + 'static,
+) -> (Fixture<Piped>, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (count, respond) = (asked.clone(), Arc::new(respond));
+    let script = script(move |_, mut peer| {
+        let (count, respond) = (count.clone(), respond.clone());
+        async move {
+            while let Some(request) = peer.request().await {
+                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let (wait, answer) = respond(number, &request);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                peer.write(answer).await;
+            }
+        }
+    });
+    (piped(script), asked)
 }
 
 pub fn shown(fetched: &Fetched) -> String {
@@ -366,6 +389,8 @@ pub fn get() -> Call {
         take: None,
         decode: Decode::Auto,
         max_body: 1024 * 1024,
+        cache: None,
+        coalesce: false,
         idempotency_key: None,
         repeatable: true,
         write: false,
@@ -449,6 +474,7 @@ fn route(call: Call) -> Route {
             status: Status::Constant(200),
             headers: Vec::new(),
             body: ResponseBody::None,
+            computed: None,
         },
         sources: Vec::new(),
         body_demand: None,

@@ -26,6 +26,7 @@ impl Run<'_> {
         let FallbackKind::Call(called) = self.route.calls[id.0].fallback[place].kind else {
             unreachable!("only a fallback that is a call is launched");
         };
+        self.asked(called).note(fetched.note);
         let stood_in = fetched
             .result
             .and_then(|answer| self.take(id, called, item, answer))

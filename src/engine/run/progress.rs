@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::engine::cache_status::Tally;
 use crate::engine::code::Code;
 use crate::engine::context::Settled;
-use crate::engine::fetch::{CallError, Made};
+use crate::engine::fetch::{CacheNote, CallError, Made};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record;
 use crate::json::Value;
@@ -38,6 +39,7 @@ pub struct Asked {
     /// Of the last answer or failure.
     code: Option<Code>,
     status: Option<u16>,
+    notes: Vec<Option<CacheNote>>,
 }
 
 /// What a settled call leaves for the record.
@@ -50,6 +52,10 @@ pub struct Facts {
     pub started: Instant,
     pub elapsed: Duration,
     pub items: Option<(usize, usize)>,
+    /// How many elements a kept answer was given for.
+    pub of_cache: usize,
+    /// What the cache did for it.
+    pub cache: Option<Tally>,
 }
 
 /// A call under way. One that is no `for_each` is one item.
@@ -76,6 +82,8 @@ pub(super) struct Item {
     pub(super) attempts: u32,
     /// Those of the call itself while it is under way.
     pub(super) made: Made,
+    /// What the cache did for the call itself, whether it answered or failed.
+    pub(super) note: Option<CacheNote>,
     /// Why the call itself failed, while its chain is walked, and after how long.
     pub(super) error: Option<CallError>,
     pub(super) failed_after: Duration,
@@ -123,14 +131,16 @@ impl Running {
         };
         let worst = outcomes.iter().max_by_key(|outcome| match outcome.origin {
             Origin::Skipped => 0,
-            Origin::Live => 1,
-            Origin::Fallback => 2,
-            Origin::Stale => 3,
-            Origin::Failed => 4,
+            Origin::Cache => 1,
+            Origin::Live => 2,
+            Origin::Fallback => 3,
+            Origin::Stale => 4,
+            Origin::Failed => 5,
         });
         let failed = outcomes.iter().filter(|outcome| outcome.error.is_some());
         let outcome = match worst.map_or(Origin::Live, |outcome| outcome.origin) {
             Origin::Live => record::Outcome::Live,
+            Origin::Cache => record::Outcome::Cache,
             Origin::Stale => record::Outcome::Stale,
             Origin::Fallback => record::Outcome::Fallback,
             Origin::Skipped => record::Outcome::Skipped,
@@ -145,6 +155,11 @@ impl Running {
             started: self.started,
             elapsed: self.started.elapsed(),
             items: matches!(settled, Settled::Many(_)).then(|| (outcomes.len(), failed.count())),
+            of_cache: outcomes
+                .iter()
+                .filter(|outcome| outcome.origin == Origin::Cache)
+                .count(),
+            cache: Tally::of(outcomes.iter().map(|outcome| outcome.note)),
         }
     }
 
@@ -168,6 +183,8 @@ impl Running {
                 .list
                 .as_ref()
                 .map(|list| (list.ranges.len(), self.failed)),
+            of_cache: 0,
+            cache: Tally::of(self.items.iter().map(|item| item.note)),
         }
     }
 }
@@ -191,6 +208,7 @@ impl Asked {
             failed: 0,
             code: None,
             status: None,
+            notes: Vec::new(),
         }
     }
 
@@ -213,6 +231,10 @@ impl Asked {
         }
     }
 
+    pub(super) fn note(&mut self, note: Option<CacheNote>) {
+        self.notes.push(note);
+    }
+
     pub fn facts(&self) -> Facts {
         let outcome = match (self.failed, self.open) {
             (0, 0) => record::Outcome::Live,
@@ -231,6 +253,8 @@ impl Asked {
             started: self.started,
             elapsed: ended - self.started,
             items: (self.times > 1).then_some((self.times, self.failed)),
+            of_cache: 0,
+            cache: Tally::of(self.notes.iter().copied()),
         }
     }
 }

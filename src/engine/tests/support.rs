@@ -249,12 +249,14 @@ impl Fetch for Scripted {
                 headers,
                 body: (!body.is_empty()).then(|| checked().expect("the script holds JSON")),
                 held: None,
+                lasting: None,
             }
         });
         let was_sent = !matches!(&result, Err(error) if error.is_not_sent());
         Fetched {
             attempts: u32::from(was_sent),
             result,
+            note: None,
         }
     }
 
@@ -272,6 +274,7 @@ impl Fetch for Scripted {
         Opened {
             result,
             attempts: 1,
+            note: None,
         }
     }
 }

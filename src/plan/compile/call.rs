@@ -11,7 +11,7 @@ use crate::path::Condition;
 use crate::plan::compile::names::{Names, Reader, list};
 use crate::plan::compile::retry::LEAST_ATTEMPT;
 use crate::plan::compile::services::{Reported, Services};
-use crate::plan::compile::{chain, retry, templates};
+use crate::plan::compile::{cache, chain, retry, templates};
 use crate::plan::settings::Service;
 use crate::plan::timeline::call_time;
 use crate::plan::{
@@ -62,11 +62,14 @@ pub fn compile(
         max_items,
         concurrency,
         min_ok,
+        batch: _,
         pass_status,
         success_when,
         take,
         decode,
         max_body,
+        cache,
+        coalesce,
         idempotency_key,
         safe,
         detached: _,
@@ -187,8 +190,23 @@ pub fn compile(
                 (false, Some(percent)) => f64::from(percent.value.0) / 100.0,
                 (false, None) => 100.0,
             },
+            batch: None,
         }
     });
+    let sections = [shared, Some(surroundings.defaults)];
+    let kept = cache::Written {
+        call,
+        cache: cache.as_ref(),
+        coalesce: coalesce.as_ref(),
+        inherited: &sections.map(|section| section.and_then(|shared| shared.cache.as_ref())),
+        inherited_coalesce: &sections
+            .map(|section| section.and_then(|shared| shared.coalesce.as_ref())),
+        asks: asks && role != Role::Detached,
+        method: &method,
+        headers: &headers,
+        forward_headers: &forward_headers,
+    };
+    let (cache, coalesce) = cache::compile(&kept, names);
     let most_body = max_body
         .as_ref()
         .or(shared.and_then(|shared| shared.max_body.as_ref()))
@@ -237,6 +255,8 @@ pub fn compile(
         take,
         decode,
         max_body: most_body.map_or(BUILT_IN_BODY, |most| most.value) as usize,
+        cache,
+        coalesce,
         idempotency_key,
         repeatable,
         write,
@@ -285,6 +305,8 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
         Role::Pass => refuse(
             &[
                 ("hedge", key(&call.hedge).filter(|_| streams)),
+                ("cache", key(&call.cache).filter(|_| streams)),
+                ("coalesce", key(&call.coalesce).filter(|_| streams)),
                 ("max_body", key(&call.max_body)),
                 ("take", key(&call.take)),
                 ("decode", key(&call.decode)),
@@ -316,6 +338,8 @@ fn refuse_keys(call: &document::Call, role: Role, names: &mut Names) {
         Role::Detached => refuse(
             &[
                 ("hedge", key(&call.hedge)),
+                ("cache", key(&call.cache)),
+                ("coalesce", key(&call.coalesce)),
                 ("optional", optional),
                 ("fallback", fallback),
                 ("pass_status", key(&call.pass_status)),

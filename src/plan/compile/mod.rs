@@ -5,8 +5,10 @@
 //! `route.rs` and `call.rs` (with `chain.rs` and `retry.rs`) take the documents apart, `names.rs` resolves
 //! what their templates read, `graph.rs` orders the calls.
 
+mod cache;
 mod call;
 mod chain;
+mod computed;
 mod graph;
 mod input;
 pub mod names;
@@ -275,6 +277,117 @@ response: { body: [ $.a.body, $.b.body ] }
         assert!(matches!(chain[0].kind, FallbackKind::Stale(age) if age.as_secs() == 60));
         assert!(chain[0].only_not_sent && !chain[1].only_not_sent);
         assert!(route.calls[0].keeps_answers() && !route.calls[1].keeps_answers());
+    }
+
+    #[test]
+    fn a_computed_answer_depends_on_what_the_route_reads() {
+        let check = |number: usize, route: &str, expected: &str| {
+            let text = format!(
+                "services: {{ s: {{ url: http://s, headers: {{ x-key: '1' }} }}, \
+                 t: {{ url: http://t, headers: {{ authorization: 'Bearer {{{{request.headers.x-t}}}}' }} }} }}\n\
+                 ---\nroute: GET /{{p}}\n{route}"
+            );
+            let table = compiled(&format!("computed-{number}"), &text);
+            let computed = table.routes[0].response.computed.as_ref();
+            let computed = computed.expect("the answer is computed");
+            let vary = computed.vary.as_ref().map(|vary| vary.to_str().unwrap());
+            let mut said = vary.unwrap_or("nothing").to_owned();
+            if computed.is_private {
+                said.push_str("; private");
+            }
+            for call in &computed.with_credentials {
+                said.push_str(&format!("; {}", table.routes[0].calls[call.0].name));
+            }
+            assert_eq!(said, expected, "{route}");
+        };
+        let rows = [
+            (
+                "response: { cache: computed, body: $.request.path.p }",
+                "nothing",
+            ),
+            (
+                "response: { cache: computed, body: [ $.request.query.a, $.request.method, $.request.id ] }",
+                "nothing",
+            ),
+            (
+                "response: { cache: computed, body: '{{request.headers.b}}', headers: { x: [ $.request.headers.a, $.request.headers.b ] } }",
+                "a, b",
+            ),
+            (
+                "response: { cache: computed, status: '$.request.headers.a ?? 200' }",
+                "a",
+            ),
+            (
+                "response: { cache: computed, body: $.request.cookies.a }",
+                "cookie; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request.headers.authorization }",
+                "authorization; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request.client.ip }",
+                "nothing; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request.headers }",
+                "*; private",
+            ),
+            (
+                "response: { cache: computed, body: $.request }",
+                "*; private",
+            ),
+            ("response: { cache: computed, body: $.request.body.a }", "*"),
+            (
+                "input: { headers: { X-A: { } }, query: { q: { } } }\nresponse: { cache: computed }",
+                "x-a",
+            ),
+            (
+                "input: { cookies: { a: { } } }\nresponse: { cache: computed }",
+                "cookie; private",
+            ),
+            ("input: { body: { } }\nresponse: { cache: computed }", "*"),
+            (
+                "calls: { s: { get: '/{{request.path.p}}', headers: { accept-language: $.request.headers.accept-language } } }\nresponse: { cache: computed, body: $.s.body }",
+                "accept-language",
+            ),
+            (
+                "calls: { s: { get: /, forward_headers: [ Accept-Language, authorization ] } }\nresponse: { cache: computed, body: $.s.body }",
+                "accept-language, authorization; s",
+            ),
+            (
+                "calls: { s: { get: /, query: { u: $.request.cookies.u }, when: $.request.headers.x == 'y' } }\nresponse: { cache: computed, body: $.s.body }",
+                "cookie, x; s",
+            ),
+            (
+                "calls: { s: { get: /, take: { a: $.request.cookies.u, b: $.reply.body } } }\nresponse: { cache: computed, body: $.s.body }",
+                "cookie; private",
+            ),
+            (
+                "calls: { s: { get: /, headers: { authorization: Bearer of-all } } }\nresponse: { cache: computed, body: $.s.body }",
+                "nothing; s",
+            ),
+            (
+                "calls: { t: { get: / } }\nresponse: { cache: computed, body: $.t.body }",
+                "x-t; t",
+            ),
+            (
+                "calls: { s: { get: /, forward_body: true } }\nresponse: { cache: computed, body: $.s.body }",
+                "*",
+            ),
+            // What is never part of an answer that is kept.
+            (
+                "calls: { s: { get: / }, t: { post: /, detached: true, json: $.request.cookies } }\nresponse: { cache: computed, body: $.s.body }",
+                "nothing",
+            ),
+            (
+                "calls: { s: { get: /, fallback: [ { call: t } ] }, t: { get: / } }\nresponse: { cache: computed, body: $.s.body }",
+                "nothing",
+            ),
+        ];
+        for (number, (route, expected)) in rows.into_iter().enumerate() {
+            check(number, route, expected);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::config::document;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::json::{Demand, Step};
 use crate::path::Root;
-use crate::plan::{CallId, CallPart, Role, Source};
+use crate::plan::{CallId, CallPart, RequestPart, Role, Source};
 
 /// Who reads, which decides what may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Names {
     pub request_demand: Option<Demand>,
     pub demands: Vec<Demands>,
     pub reads: Vec<Read>,
+    /// What is read of the client's request, and by whom.
+    pub request_reads: Vec<(Reader, RequestPart)>,
     reader: Reader,
     span: Span,
     variables: Vec<Variable>,
@@ -102,6 +104,7 @@ impl Names {
             roots: HashMap::new(),
             request_demand: None,
             reads: Vec::new(),
+            request_reads: Vec::new(),
             reader: Reader::Response,
             span,
             variables: Vec::new(),

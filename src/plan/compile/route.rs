@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method, header};
 
 use crate::config::document::{self, Documents, ResponseBody as Written};
-use crate::config::node::{Kind, Node};
+use crate::config::node::{Entry, Kind, Node};
 use crate::diagnostic::{Diagnostic, Files, nearest};
 use crate::json::Demand;
 use crate::plan::compile::call::{self, Surroundings, header_name};
+use crate::plan::compile::computed;
 use crate::plan::compile::graph;
 use crate::plan::compile::input;
 use crate::plan::compile::names::{self, Names, Read, Reader, list};
@@ -95,6 +96,9 @@ pub fn compile<'d>(
             call::compile(CallId(place), call, *role, &mut names, &mut surroundings)
         })
         .collect();
+    let is_computed = response
+        .as_ref()
+        .is_some_and(|response| response.value.cache.is_some());
     let response = response.as_ref().and_then(|response| {
         names.reading(Reader::Response, response.span);
         compile_response(&response.value, &mut names)
@@ -107,6 +111,7 @@ pub fn compile<'d>(
     let route = whole.map(|((calls, response), pattern)| {
         let calls = connect(calls, graph, &mut names);
         let streams_request = streams_request(&calls, &names, &input);
+        let computed = is_computed.then(|| computed::compile(&calls, &input, &names));
         Route {
             index,
             name: name.value.clone(),
@@ -123,7 +128,10 @@ pub fn compile<'d>(
             input,
             forwards_body: calls.iter().any(|call| matches!(call.body, Body::Forward)),
             calls,
-            response,
+            response: Response {
+                computed,
+                ..response
+            },
             sources: std::mem::take(&mut names.sources),
             streams_request,
             json_limits: server.json,
@@ -306,6 +314,7 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
         status,
         headers,
         body,
+        cache,
     } = response;
     let status = match status {
         None => Some(Status::Constant(200)),
@@ -315,6 +324,9 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
     for entry in headers.iter().flat_map(|headers| &headers.value) {
         names.reading(Reader::Response, entry.value.span);
         let name = header_name(&entry.key, &entry.key, entry.key_span, names);
+        if let (Some(name), Some(_)) = (&name, cache) {
+            refuse_computed_header(name, entry, names);
+        }
         let part = templates::part(&entry.value, names, Place::Header);
         if let (Some(name), Some(part)) = (name, part) {
             parts.push((name, part));
@@ -337,7 +349,26 @@ fn compile_response(response: &document::Response, names: &mut Names) -> Option<
         status: status?,
         headers: parts,
         body: body?,
+        computed: None,
     })
+}
+
+/// What is computed cannot be set too.
+fn refuse_computed_header(name: &HeaderName, entry: &Entry, names: &mut Names) {
+    let computed = [
+        header::CACHE_CONTROL,
+        header::AGE,
+        header::ETAG,
+        header::VARY,
+        header::EXPIRES,
+    ];
+    if computed.contains(name) {
+        let message = format!("`{name}` has no place beside `cache: computed`");
+        let help = "it comes from the parts of the answer; take one of the two away";
+        names
+            .diagnostics
+            .push(Diagnostic::error("R0210", entry.key_span, message).help(help));
+    }
 }
 
 fn compile_pass(
@@ -350,6 +381,12 @@ fn compile_pass(
         names
             .diagnostics
             .push(found.help("the status of the call goes through; take it away"));
+    }
+    if let Some(cache) = &response.cache {
+        let found = Diagnostic::error("R0210", cache.key, "`cache` has no place beside `pass`");
+        names
+            .diagnostics
+            .push(found.help("the headers of the call go through as they come; take it away"));
     }
     let name = written.value.as_str();
     if let Some(call) = names.call_named(name) {

@@ -114,8 +114,10 @@ impl Fetch for Scripted {
                 headers: HeaderMap::new(),
                 body: json::Body::check(text.into(), &call.raw_demand, limits).ok(),
                 held: None,
+                lasting: None,
             }),
             attempts: 1,
+            note: None,
         }
     }
 
@@ -139,6 +141,7 @@ impl Fetch for Scripted {
                         return Opened {
                             result: Err(CallError::new(Code::Reset)),
                             attempts: 1,
+                            note: None,
                         };
                     }
                 }
@@ -152,6 +155,7 @@ impl Fetch for Scripted {
                 body,
             }),
             attempts: 1,
+            note: None,
         }
     }
 }

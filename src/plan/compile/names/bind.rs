@@ -277,6 +277,9 @@ impl Names {
     }
 
     fn bound(&mut self, source: Source, consumed: usize) -> Bound {
+        if let Source::Request(part) = &source {
+            self.request_reads.push((self.reader, part.clone()));
+        }
         Bound {
             root: self.root(source),
             consumed,

@@ -1,0 +1,777 @@
+//! The front of the ladder: layer 3, the response cache, and layer 4, shared flights. What passes
+//! both climbs the rest: [`crate::downstream::ladder`].
+//!
+//! [`fetch`] is for answers that are read whole, [`open`] for those that are passed. What is kept, and
+//! for whom it is good, is [`crate::downstream::shelf`].
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::HeaderMap;
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, timeout_at};
+
+use crate::cache::control::Control;
+use crate::cache::flight::{Leader, Role};
+use crate::cache::rules;
+use crate::downstream::Client;
+use crate::downstream::dial::Dial;
+use crate::downstream::keeping::Keeping;
+use crate::downstream::kept::{Kept, Standing};
+use crate::downstream::ladder::{HeadOnly, Whole, climb};
+use crate::downstream::shelf::{self, Arrived};
+use crate::engine::code::Code;
+use crate::engine::fetch::{
+    Answer, ByteStream, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Found, Head,
+    LEAST_TIME, Made, Opened, Row,
+};
+use crate::engine::lasting;
+use crate::json;
+use crate::plan::{self, Cache, Ttl};
+
+/// What a flight brings to all who wait for it.
+#[derive(Clone)]
+pub struct Landing {
+    exchange: Arc<Exchange>,
+    result: Result<Answer, CallError>,
+    attempts: u32,
+    note: Option<CacheNote>,
+}
+
+/// Why the service is asked, and what is kept already.
+#[derive(Clone)]
+struct Missed {
+    why: Forward,
+    kept: Option<Arc<Kept>>,
+}
+
+/// Makes one call, or gives what is known already.
+pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
+    // 3 cache: a fresh answer returns; a stale one is kept for layer 2, and to be validated.
+    let missed = match look(client, &exchange).await {
+        Looked::Given(kept, is_due) => match given(&kept, &exchange) {
+            Some(fetched) => {
+                if is_due {
+                    renew(client, &exchange, kept);
+                }
+                return fetched;
+            }
+            // This call's limits are narrower than those it was kept under.
+            None => Missed {
+                why: Forward::Miss,
+                kept: None,
+            },
+        },
+        Looked::Refused => return refused(),
+        Looked::Missed(missed) => missed,
+    };
+    // 4 coalesce: one flight for what would send the same.
+    match exchange.call().coalesce {
+        false => fly(client, exchange, missed).await.into(),
+        true => share(client, exchange, missed).await,
+    }
+}
+
+// === 3 cache
+
+enum Looked {
+    /// `true`: a new one is to be fetched meanwhile.
+    Given(Arc<Kept>, bool),
+    Missed(Missed),
+    /// The request wants a kept answer or none, and there is none.
+    Refused,
+}
+
+async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
+    let Some(cache) = exchange.call().cache else {
+        return Looked::Missed(Missed {
+            why: Forward::Bypass,
+            kept: None,
+        });
+    };
+    let found = client.process.shelf.look(exchange, cache).await;
+    let missed = Missed {
+        why: found.why,
+        kept: found.kept.clone(),
+    };
+    let result = match (&found.kept, found.standing) {
+        (Some(_), Standing::Good | Standing::Due) => "hit",
+        (Some(_), _) => "stale",
+        (None, _) => "miss",
+    };
+    client.observe.cache("memory", result);
+    match (found.kept, found.standing) {
+        (Some(kept), Standing::Good) => Looked::Given(kept, false),
+        (Some(kept), Standing::Due) => Looked::Given(kept, true),
+        (_, Standing::Refused) => Looked::Refused,
+        _ => Looked::Missed(missed),
+    }
+}
+
+/// Fetches a new answer in the background, unless somebody does already.
+fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
+    let missed = Missed {
+        why: Forward::Stale,
+        kept: Some(kept),
+    };
+    if exchange.call().role == plan::Role::Pass {
+        return renew_passed(client, exchange, missed);
+    }
+    if let Some(leader) = client.process.flights.lead(exchange.key()) {
+        launch(client, in_background(exchange), missed, leader);
+    }
+}
+
+/// The same exchange, with the time of its own that a call in the background has.
+fn in_background(exchange: &Exchange) -> Exchange {
+    let time = exchange.call().timeout.unwrap_or(exchange.route.timeout);
+    Exchange {
+        deadline: Instant::now() + time,
+        ends_with_route: false,
+        made: Made::default(),
+        ..exchange.clone()
+    }
+}
+
+/// A kept answer, or the failure that is kept.
+fn given(kept: &Kept, exchange: &Exchange) -> Option<Fetched> {
+    let result = match kept.failure() {
+        Some(failure) => Err(failure),
+        None => Ok(lasting(kept.answer_to(exchange)?, kept, exchange)),
+    };
+    Some(Fetched {
+        result,
+        attempts: 0,
+        note: Some(hit(kept)),
+    })
+}
+
+/// Says how long the answer is good, where the route's own answer is made of that.
+fn lasting(answer: Answer, kept: &Kept, exchange: &Exchange) -> Answer {
+    let cache = exchange.call().cache;
+    let wanted = cache.filter(|_| exchange.route.response.computed.is_some());
+    Answer {
+        lasting: wanted.map(|cache| kept.lasting(Instant::now(), cache.ttl)),
+        ..answer
+    }
+}
+
+fn lasting_by_headers(answer: Answer, exchange: &Exchange) -> Answer {
+    let wanted = exchange.route.response.computed.is_some();
+    let lasting =
+        wanted.then(|| lasting::lasting(answer.status, &answer.headers, SystemTime::now()));
+    Answer { lasting, ..answer }
+}
+
+fn refused() -> Fetched {
+    Fetched {
+        result: Err(CallError {
+            status: Some(504),
+            detail: Some("`only-if-cached`, and nothing is kept".to_owned()),
+            ..CallError::new(Code::ServiceUnavailable)
+        }),
+        attempts: 0,
+        note: None,
+    }
+}
+
+/// Whether an old answer may stand in for a failure of this kind (RFC 5861 §4): the service could not
+/// be had, or could not do it. What it has said of the request itself stays said.
+pub fn is_covered(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::Service4xx
+            | Code::UnexpectedStatus
+            | Code::MissingValue
+            | Code::BadValue
+            | Code::LoopDetected
+    )
+}
+
+// === rows of bulk calls
+
+/// What is kept for each of these: a row of a bulk call has a key of its own.
+pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
+    let found = exchanges.iter().map(|exchange| async move {
+        let Looked::Given(kept, is_due) = look(client, exchange).await else {
+            return None;
+        };
+        Some(Found {
+            answer: lasting(kept.answer_to(exchange)?, &kept, exchange),
+            note: hit(&kept),
+            is_due,
+        })
+    });
+    join_all(found).await
+}
+
+/// Keeps each row for its own key, with the headers of the answer that it came in.
+pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
+    let shelf = &client.process.shelf;
+    for Row { exchange, body } in rows {
+        let service = client.name_of(&exchange);
+        let body = Bytes::copy_from_slice(&body);
+        let arrived = || Arrived {
+            status: answer.status,
+            headers: &answer.headers,
+            body: body.clone(),
+            took: Duration::ZERO,
+        };
+        if let Some(cache) = exchange.call().cache {
+            shelf.keep(&exchange, cache, service, arrived());
+        }
+        if exchange.call().keeps_answers() {
+            shelf.keep_last_good(&exchange, service, arrived());
+        }
+    }
+}
+
+// === 4 coalesce
+
+/// Follows the flight that is under way, or leads one. Whoever follows a leader that fails may lead
+/// once more, so that one bad moment is not everybody's.
+async fn share<D: Dial>(client: &Client<D>, exchange: Exchange, missed: Missed) -> Fetched {
+    let key = exchange.key();
+    let mut may_take_over = true;
+    loop {
+        let (mut follower, leads) = match client.process.flights.join(key.clone()) {
+            Role::Lead(leader, follower) => {
+                launch(client, exchange.clone(), missed.clone(), leader);
+                (follower, true)
+            }
+            Role::Follow(follower) => (follower, false),
+        };
+        let Ok(landed) = timeout_at(exchange.deadline, follower.landed()).await else {
+            let made = exchange.made.so_far();
+            return failed(Code::Timeout, if leads { made } else { 0 });
+        };
+        let has_time = exchange.deadline > Instant::now() + LEAST_TIME;
+        match landed {
+            Some(landing) if leads => return landing.into(),
+            Some(landing) if landing.is_final() || !may_take_over || !has_time => {
+                return match landing.shared_with(&exchange) {
+                    Some(fetched) => fetched,
+                    None => fly(client, exchange, missed).await.into(),
+                };
+            }
+            None if leads || !may_take_over => return failed(Code::Overloaded, 0),
+            _ => may_take_over = false,
+        }
+    }
+}
+
+fn failed(code: Code, attempts: u32) -> Fetched {
+    Fetched {
+        result: Err(CallError::new(code)),
+        attempts,
+        note: None,
+    }
+}
+
+/// Makes the request in a task of the process. It goes on without its client if others wait for it,
+/// or if what it brings will be kept.
+fn launch<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    missed: Missed,
+    mut leader: Leader<Landing>,
+) {
+    let is_kept = exchange.call().cache.is_some();
+    let client = client.clone();
+    let tasks = client.process.tasks.clone();
+    // With no room in the set the leader is dropped, which tells all who wait.
+    let _ = tasks.spawn(async move {
+        let flight = fly(&client, exchange, missed);
+        tokio::pin!(flight);
+        let landing = tokio::select! {
+            biased;
+            landing = &mut flight => Some(landing),
+            () = leader.abandoned(), if !is_kept => None,
+        };
+        if let Some(landing) = landing {
+            leader.land(landing);
+        }
+    });
+}
+
+impl Landing {
+    /// The service has answered, be it that it cannot: asked again it would say the same.
+    fn is_final(&self) -> bool {
+        match &self.result {
+            Ok(_) => true,
+            Err(error) => matches!(error.code, Code::Service4xx | Code::UnexpectedStatus),
+        }
+    }
+
+    /// For another who has sent nothing; `None` if it is not for others, or does not fit.
+    fn shared_with(self, exchange: &Exchange) -> Option<Fetched> {
+        let result = match self.result {
+            Ok(answer) => Ok(fitted(answer, &self.exchange, exchange)?),
+            Err(error) => Err(error),
+        };
+        let (why, status, stored) = match self.note.map(|note| note.fate) {
+            Some(CacheFate::Forwarded {
+                why,
+                status,
+                stored,
+                ..
+            }) => (why, status, stored),
+            _ => (Forward::Bypass, None, false),
+        };
+        Some(Fetched {
+            result,
+            attempts: 0,
+            note: Some(CacheNote {
+                fate: CacheFate::Forwarded {
+                    why,
+                    status,
+                    stored,
+                    collapsed: true,
+                },
+                ttl: self.note.and_then(|note| note.ttl),
+            }),
+        })
+    }
+}
+
+/// The answer that another exchange brought, for this one.
+fn fitted(answer: Answer, brought: &Exchange, wanted: &Exchange) -> Option<Answer> {
+    let call = wanted.call();
+    let says = Control::of_answer(&answer.headers);
+    let by_headers = call
+        .cache
+        .is_some_and(|cache| cache.ttl == Ttl::FromHeaders);
+    let is_for_one = answer.headers.contains_key(http::header::SET_COOKIE)
+        || by_headers && (says.no_store || says.private);
+    if is_for_one {
+        return None;
+    }
+    if Arc::ptr_eq(&brought.route, &wanted.route) && brought.call == wanted.call {
+        return Some(answer);
+    }
+    let Some(body) = &answer.body else {
+        return Some(answer);
+    };
+    if body.bytes().len() > call.max_body {
+        return None;
+    }
+    let bytes = body.bytes().clone();
+    let body = json::Body::check(bytes, &call.raw_demand, wanted.route.json_limits).ok()?;
+    Some(Answer {
+        body: Some(body),
+        ..answer
+    })
+}
+
+impl From<Landing> for Fetched {
+    fn from(landing: Landing) -> Fetched {
+        Fetched {
+            result: landing.result,
+            attempts: landing.attempts,
+            note: landing.note,
+        }
+    }
+}
+
+// === one request
+
+/// Makes the request, and keeps what it brings.
+async fn fly<D: Dial>(client: &Client<D>, exchange: Exchange, missed: Missed) -> Landing {
+    let started = Instant::now();
+    let (conditions, validated) = conditions(&exchange, &missed);
+    let mut attempts = 0;
+    if let Some(kept) = &validated {
+        let sent = with_conditions(&exchange, conditions);
+        let (result, made) = send(client, sent, true).await;
+        attempts += made;
+        match result {
+            Ok(answer) if answer.status == 304 => {
+                if let Some(landing) =
+                    confirmed(client, &exchange, kept, &answer, started, attempts)
+                {
+                    return landing;
+                }
+                // It is about another answer than the one that is kept: all of it is asked for.
+            }
+            result => return landed(client, exchange, missed.why, result, started, attempts),
+        }
+    }
+    let (result, made) = send(client, exchange.clone(), false).await;
+    attempts += made;
+    landed(client, exchange, missed.why, result, started, attempts)
+}
+
+async fn send<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    validates: bool,
+) -> (Result<Answer, CallError>, u32) {
+    let process = client.process.clone();
+    let before = exchange.made.so_far();
+    let climbed = climb(client, exchange, None, Whole { process, validates }).await;
+    (climbed.result, climbed.attempts - before)
+}
+
+/// What is asked along with the request because of what is kept, and what that is.
+fn conditions(exchange: &Exchange, missed: &Missed) -> (HeaderMap, Option<Arc<Kept>>) {
+    let usable = missed.kept.as_ref().filter(|kept| kept.status < 300);
+    let Some(kept) = usable else {
+        return (HeaderMap::new(), None);
+    };
+    let conditions = rules::validators(&kept.headers);
+    let is_passed = exchange.call().role == plan::Role::Pass;
+    let fits = is_passed || kept.answer_to(exchange).is_some();
+    match conditions.is_empty() || !fits {
+        true => (HeaderMap::new(), None),
+        false => (conditions, Some(kept.clone())),
+    }
+}
+
+/// With these conditions in place of the client's own.
+fn with_conditions(exchange: &Exchange, conditions: HeaderMap) -> Exchange {
+    let mut sent = exchange.clone();
+    for name in [
+        http::header::IF_NONE_MATCH,
+        http::header::IF_MODIFIED_SINCE,
+        http::header::IF_MATCH,
+        http::header::IF_UNMODIFIED_SINCE,
+        http::header::IF_RANGE,
+        http::header::RANGE,
+    ] {
+        sent.headers.remove(name);
+    }
+    sent.headers.extend(conditions);
+    sent
+}
+
+/// The service says that what is kept is good still.
+fn confirmed<D: Dial>(
+    client: &Client<D>,
+    exchange: &Exchange,
+    kept: &Kept,
+    not_modified: &Answer,
+    started: Instant,
+    attempts: u32,
+) -> Option<Landing> {
+    let cache = exchange.call().cache?;
+    let arrived = Arrived {
+        status: not_modified.status,
+        headers: &not_modified.headers,
+        body: Bytes::new(),
+        took: started.elapsed(),
+    };
+    let shelf = &client.process.shelf;
+    let kept = shelf.freshen(exchange, cache, kept, arrived)?;
+    let answer = lasting(kept.answer_to(exchange)?, &kept, exchange);
+    keep_last_good(client, exchange, &answer);
+    Some(Landing {
+        exchange: Arc::new(exchange.clone()),
+        result: Ok(answer),
+        attempts,
+        note: Some(validated_note(&kept)),
+    })
+}
+
+fn validated_note(kept: &Kept) -> CacheNote {
+    CacheNote {
+        fate: CacheFate::Forwarded {
+            why: Forward::Stale,
+            status: Some(304),
+            stored: true,
+            collapsed: false,
+        },
+        ttl: Some(kept.ttl(Instant::now())),
+    }
+}
+
+/// The request has ended: what it brought is kept, if it may be.
+fn landed<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    why: Forward,
+    result: Result<Answer, CallError>,
+    started: Instant,
+    attempts: u32,
+) -> Landing {
+    let nothing = HeaderMap::new();
+    let arrived = match &result {
+        Ok(answer) => Some(Arrived {
+            status: answer.status,
+            headers: &answer.headers,
+            body: Bytes::new(),
+            took: started.elapsed(),
+        }),
+        Err(error) if error.code == Code::Service4xx => error.status.map(|status| Arrived {
+            status,
+            headers: &nothing,
+            body: Bytes::new(),
+            took: started.elapsed(),
+        }),
+        Err(_) => None,
+    };
+    let kept = exchange
+        .call()
+        .cache
+        .zip(arrived)
+        .and_then(|(cache, arrived)| {
+            let arrived = Arrived {
+                body: result
+                    .as_ref()
+                    .map_or_else(|_| Bytes::new(), shelf::bytes_of),
+                ..arrived
+            };
+            let service = client.name_of(&exchange);
+            client
+                .process
+                .shelf
+                .keep(&exchange, cache, service, arrived)
+        });
+    let note = exchange.call().cache.map(|_| CacheNote {
+        fate: CacheFate::Forwarded {
+            why,
+            status: None,
+            stored: kept.is_some(),
+            collapsed: false,
+        },
+        ttl: kept.as_ref().map(|kept| kept.ttl(Instant::now())),
+    });
+    let result = result.map(|answer| {
+        keep_last_good(client, &exchange, &answer);
+        match &kept {
+            Some(kept) => lasting(answer, kept, &exchange),
+            None => lasting_by_headers(answer, &exchange),
+        }
+    });
+    Landing {
+        exchange: Arc::new(exchange),
+        result,
+        attempts,
+        note,
+    }
+}
+
+fn keep_last_good<D: Dial>(client: &Client<D>, exchange: &Exchange, answer: &Answer) {
+    if exchange.call().keeps_answers() {
+        let arrived = Arrived {
+            status: answer.status,
+            headers: &answer.headers,
+            body: shelf::bytes_of(answer),
+            took: Duration::ZERO,
+        };
+        let service = client.name_of(exchange);
+        client
+            .process
+            .shelf
+            .keep_last_good(exchange, service, arrived);
+    }
+}
+
+// === what is passed
+
+/// Makes one call whose answer is passed, or gives what is kept. What may be kept is kept while it
+/// streams, if it comes to its end.
+pub async fn open<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    body: Option<ByteStream>,
+) -> Opened {
+    let streams = body.is_some();
+    let missed = match look(client, &exchange).await {
+        Looked::Given(kept, is_due) => {
+            let opened = passed_from(&kept, &exchange, hit(&kept), 0);
+            if is_due {
+                renew(client, &exchange, kept);
+            }
+            return opened;
+        }
+        Looked::Refused => return nothing_kept(),
+        Looked::Missed(missed) => missed,
+    };
+    match exchange.call().cache {
+        Some(cache) if !streams => open_anew(client, exchange, cache, missed).await,
+        _ => climb_to_head(client, exchange, body).await,
+    }
+}
+
+/// Asks the service for an answer that is passed, and for no more than whether what is kept is good
+/// still, where that can be asked.
+async fn open_anew<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    cache: Cache,
+    missed: Missed,
+) -> Opened {
+    let started = Instant::now();
+    let (conditions, validated) = conditions(&exchange, &missed);
+    let sent = match &validated {
+        Some(_) => with_conditions(&exchange, conditions),
+        None => exchange.clone(),
+    };
+    let mut opened = climb_to_head(client, sent, None).await;
+    if let (Some(kept), Ok(head)) = (&validated, &opened.result)
+        && head.status == 304
+    {
+        let arrived = Arrived {
+            status: head.status,
+            headers: &head.headers,
+            body: Bytes::new(),
+            took: started.elapsed(),
+        };
+        let shelf = &client.process.shelf;
+        if let Some(kept) = shelf.freshen(&exchange, cache, kept, arrived) {
+            return passed_from(&kept, &exchange, validated_note(&kept), opened.attempts);
+        }
+        opened = climb_to_head(client, exchange.clone(), None).await;
+    }
+    keep_passed(client, &exchange, cache, missed.why, opened, started)
+}
+
+async fn climb_to_head<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    body: Option<ByteStream>,
+) -> Opened {
+    let stall = client.stall;
+    let climbed = climb(client, exchange, body, HeadOnly { stall }).await;
+    Opened {
+        result: climbed.result,
+        attempts: climbed.attempts,
+        note: None,
+    }
+}
+
+fn hit(kept: &Kept) -> CacheNote {
+    CacheNote {
+        fate: CacheFate::Hit,
+        ttl: Some(kept.ttl(Instant::now())),
+    }
+}
+
+/// A kept answer, or 304 where the client has it already (RFC 9111 §4.3.2).
+fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32) -> Opened {
+    let headers = kept.head(Instant::now());
+    let has_it = rules::is_not_modified(&exchange.headers, kept.status, &kept.headers);
+    let (status, body) = match has_it {
+        true => (304, Bytes::new()),
+        false => (kept.status, kept.body.clone()),
+    };
+    Opened {
+        result: Ok(Head {
+            status,
+            headers,
+            body: whole(body),
+        }),
+        attempts,
+        note: Some(note),
+    }
+}
+
+fn whole(bytes: Bytes) -> ByteStream {
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// RFC 9111 §5.2.1.7.
+fn nothing_kept() -> Opened {
+    Opened {
+        result: Ok(Head {
+            status: 504,
+            headers: HeaderMap::new(),
+            body: whole(Bytes::new()),
+        }),
+        attempts: 0,
+        note: None,
+    }
+}
+
+/// Lets the answer through, and keeps it when it has come to its end.
+fn keep_passed<D: Dial>(
+    client: &Client<D>,
+    exchange: &Exchange,
+    cache: Cache,
+    why: Forward,
+    opened: Opened,
+    started: Instant,
+) -> Opened {
+    let took = started.elapsed();
+    let mut note = CacheNote {
+        fate: CacheFate::Forwarded {
+            why,
+            status: None,
+            stored: false,
+            collapsed: false,
+        },
+        ttl: None,
+    };
+    let result = opened.result.map(|head| {
+        let arrived = Arrived {
+            status: head.status,
+            headers: &head.headers,
+            body: Bytes::new(),
+            took,
+        };
+        let Some(ttl) = shelf::would_keep(exchange, cache, &arrived) else {
+            return head;
+        };
+        let (shelf, service) = (client.process.shelf.clone(), client.name_of(exchange));
+        let most = exchange.call().max_body;
+        let (exchange, service) = (exchange.clone(), service.to_owned());
+        let (status, headers) = (head.status, head.headers.clone());
+        let keep = move |body: Bytes| {
+            let arrived = Arrived {
+                status,
+                headers: &headers,
+                body,
+                took,
+            };
+            shelf.keep(&exchange, cache, &service, arrived);
+        };
+        let memory = client.process.memory.reservation();
+        match Keeping::around(head.body, most, memory, keep) {
+            Ok(body) => {
+                note.fate = CacheFate::Forwarded {
+                    why,
+                    status: None,
+                    stored: true,
+                    collapsed: false,
+                };
+                note.ttl = Some(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+                Head {
+                    body: body.boxed_unsync(),
+                    ..head
+                }
+            }
+            Err(body) => Head { body, ..head },
+        }
+    });
+    Opened {
+        result,
+        attempts: opened.attempts,
+        note: Some(note),
+    }
+}
+
+/// How long a renewal in the background may take to bring its body.
+const RENEWED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Fetches a passed answer anew, reading it to its end so that it is kept.
+fn renew_passed<D: Dial>(client: &Client<D>, exchange: &Exchange, missed: Missed) {
+    let cache = exchange.call().cache;
+    let leader = client.process.renewals.lead(exchange.key());
+    let Some((cache, leader)) = cache.zip(leader) else {
+        return;
+    };
+    let (client, exchange) = (client.clone(), in_background(exchange));
+    let tasks = client.process.tasks.clone();
+    let _ = tasks.spawn(async move {
+        let opened = open_anew(&client, exchange, cache, missed).await;
+        if let Ok(head) = opened.result {
+            let to_the_end = head.body.collect();
+            let _ = tokio::time::timeout(RENEWED_WITHIN, to_the_end).await;
+        }
+        leader.land(());
+    });
+}

@@ -1,0 +1,522 @@
+//! Layer 3: what is kept, for how long, and for whom.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use http_body_util::BodyExt;
+use tokio::time::advance;
+
+use super::support::*;
+use crate::engine::code::Code;
+use crate::engine::fetch::{CacheFate, CacheNote, Exchange, Fetch, Fetched, StreamedRequest};
+use crate::plan::{Cache, Call, Role, Ttl};
+
+fn by(ttl: Ttl) -> Cache {
+    Cache {
+        ttl,
+        stale_while_revalidate: None,
+        stale_if_error: None,
+        negative: None,
+    }
+}
+
+fn kept_for(milliseconds: u64) -> Cache {
+    by(Ttl::For(Duration::from_millis(milliseconds)))
+}
+
+fn cached(cache: Cache) -> Call {
+    Call {
+        cache: Some(cache),
+        coalesce: true,
+        key_prefix: "users\u{1e}http://a\u{1e}auto\u{1e}".into(),
+        ..once(get())
+    }
+}
+
+/// `hit 200 [1]`, `miss, stored 200 [1]`, `stale 304, stored 200 [1]`, `miss service_4xx`.
+fn told(fetched: &Fetched) -> String {
+    let result = shown(fetched);
+    let (result, _) = result.rsplit_once(" x").unwrap();
+    format!("{} {result}", fate(fetched.note))
+}
+
+fn fate(note: Option<CacheNote>) -> String {
+    match note.map(|note| note.fate) {
+        None => "none".into(),
+        Some(CacheFate::Hit) => "hit".into(),
+        Some(CacheFate::Forwarded {
+            why,
+            status,
+            stored,
+            collapsed,
+        }) => {
+            let status = status.map_or(String::new(), |status| format!(" {status}"));
+            let stored = if stored { ", stored" } else { "" };
+            let collapsed = if collapsed { ", collapsed" } else { "" };
+            format!("{}{status}{stored}{collapsed}", why.word())
+        }
+    }
+}
+
+async fn ask(fixture: &Fixture<Piped>, call: Call) -> String {
+    told(&fixture.fetch(call, 1000).await)
+}
+
+async fn ask_with(fixture: &Fixture<Piped>, call: Call, lines: &[(&'static str, &str)]) -> String {
+    told(&fixture.client.fetch(with(call, lines)).await)
+}
+
+fn with(call: Call, lines: &[(&'static str, &str)]) -> Exchange {
+    let mut exchange = exchange(call, 1000);
+    for (name, value) in lines {
+        let name = HeaderName::from_static(name);
+        exchange
+            .headers
+            .append(name, HeaderValue::from_str(value).unwrap());
+    }
+    exchange
+}
+
+fn numbered(
+    lines: &'static str,
+) -> (
+    Fixture<Piped>,
+    std::sync::Arc<std::sync::atomic::AtomicUsize>,
+) {
+    responding(move |number, _| (10, answer("200 OK", lines, &format!("[{number}]"))))
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+// === with a written time to live
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_given_again_while_it_is_fresh() {
+    let (fixture, asked) = numbered("");
+    let call = || cached(kept_for(1000));
+    assert_eq!(ask(&fixture, call()).await, "miss, stored 200 [1]");
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+    advance(Duration::from_millis(900)).await;
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+    // Expiry is spread by 5 %.
+    advance(Duration::from_millis(160)).await;
+    assert_eq!(ask(&fixture, call()).await, "stale, stored 200 [2]");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_takes_no_permit_and_feeds_no_breaker() {
+    let (fixture, _) = numbered("");
+    let call = || cached(kept_for(1000));
+    ask(&fixture, call()).await;
+    let before = fixture.heard.attempts();
+    let fetched = fixture.fetch(call(), 1000).await;
+    assert_eq!(fetched.attempts, 0);
+    assert_eq!(fixture.heard.attempts(), before);
+    assert_eq!(fixture.client.usage(), Default::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_clients_with_credentials_of_their_own_share_nothing() {
+    let (fixture, asked) = numbered("");
+    let call = || cached(kept_for(1000));
+    let (anna, ben) = ([("authorization", "a")], [("authorization", "b")]);
+    let (first, second) = tokio::join!(
+        ask_with(&fixture, call(), &anna),
+        ask_with(&fixture, call(), &ben)
+    );
+    assert_ne!(first, second);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let again = ask_with(&fixture, call(), &anna).await;
+    assert_eq!(again.replace("hit", "miss, stored"), first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cookie_is_never_kept() {
+    for ttl in [Ttl::For(seconds(1)), Ttl::FromHeaders] {
+        let (fixture, _) = numbered("set-cookie: a=1\r\ncache-control: max-age=9");
+        let told = ask(&fixture, cached(by(ttl))).await;
+        assert!(told.ends_with("miss 200 [1]"), "{told}");
+        let told = ask(&fixture, cached(by(ttl))).await;
+        assert!(told.ends_with("miss 200 [2]"), "{told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_kept_only_where_it_is_asked_for() {
+    let failing = |status: &'static str| responding(move |_, _| (10, answer(status, "", "")));
+    let (fixture, _) = failing("404 Not Found");
+    let call = || cached(kept_for(1000));
+    assert_eq!(ask(&fixture, call()).await, "miss service_4xx");
+    assert_eq!(ask(&fixture, call()).await, "miss service_4xx");
+    let negative = || {
+        cached(Cache {
+            negative: Some(seconds(5)),
+            ..kept_for(60_000)
+        })
+    };
+    assert_eq!(ask(&fixture, negative()).await, "miss, stored service_4xx");
+    assert_eq!(ask(&fixture, negative()).await, "hit service_4xx");
+    let fetched = fixture.fetch(negative(), 1000).await;
+    assert_eq!(fetched.result.unwrap_err().status, Some(404));
+    advance(Duration::from_millis(5300)).await;
+    assert_eq!(ask(&fixture, negative()).await, "stale, stored service_4xx");
+    for status in ["400 Bad", "500 Oh"] {
+        let (fixture, _) = failing(status);
+        let told = ask(&fixture, negative()).await;
+        assert!(told.starts_with("miss service_"), "{told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_is_given_while_a_new_one_is_fetched() {
+    let (fixture, asked) = numbered("");
+    let call = || {
+        cached(Cache {
+            stale_while_revalidate: Some(seconds(10)),
+            ..kept_for(1000)
+        })
+    };
+    ask(&fixture, call()).await;
+    advance(seconds(5)).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+    }
+    fixture.process.tasks.finished().await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [2]");
+    advance(seconds(12)).await;
+    assert_eq!(ask(&fixture, call()).await, "stale, stored 200 [3]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shortly_before_its_end_an_answer_is_fetched_anew_by_chance() {
+    // A fetch takes a second, so of those who ask in the last second about 1 − 1/e each begin one.
+    let (fixture, asked) =
+        responding(|number, _| (1000, answer("200 OK", "", &format!("[{number}]"))));
+    let call = || cached(kept_for(10_000));
+    fixture.fetch(call(), 5000).await;
+    advance(Duration::from_millis(2000)).await;
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    advance(Duration::from_millis(7000)).await;
+    for _ in 0..40 {
+        assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+    }
+    fixture.process.tasks.finished().await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [2]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_stands_in_for_a_failure_where_it_may() {
+    let (fixture, _) = responding(|number, _| match number {
+        1 => (10, answer("200 OK", "", "[1]")),
+        2 => (10, answer("500 Oh", "", "")),
+        _ => (10, answer("404 Not Found", "", "")),
+    });
+    let call = || {
+        cached(Cache {
+            stale_if_error: Some(seconds(60)),
+            ..kept_for(1000)
+        })
+    };
+    let stand_in = |code| {
+        let answer = fixture
+            .client
+            .stale_if_error(&exchange(call(), 1000), code)?;
+        Some(answer.body.unwrap().bytes().clone())
+    };
+    ask(&fixture, call()).await;
+    advance(seconds(30)).await;
+    // The failure is the engine's to cover, so that it is told of.
+    assert_eq!(ask(&fixture, call()).await, "stale service_5xx");
+    assert_eq!(stand_in(Code::Service5xx).as_deref(), Some(&b"[1]"[..]));
+    assert_eq!(stand_in(Code::ConnectRefused).as_deref(), Some(&b"[1]"[..]));
+    // What the service says of the request itself stays said.
+    assert_eq!(stand_in(Code::Service4xx), None);
+    advance(seconds(32)).await;
+    assert_eq!(stand_in(Code::Service5xx), None);
+}
+
+// === by the headers of the answer
+
+#[tokio::test(start_paused = true)]
+async fn the_headers_say_for_how_long() {
+    async fn check(lines: &'static str, first: &str, second: &str) {
+        let (fixture, _) = numbered(lines);
+        let call = || cached(by(Ttl::FromHeaders));
+        assert_eq!(
+            ask(&fixture, call()).await,
+            format!("uri-miss{first} 200 [1]"),
+            "{lines}"
+        );
+        assert_eq!(ask(&fixture, call()).await, second, "{lines}");
+    }
+    check("cache-control: max-age=60", ", stored", "hit 200 [1]").await;
+    check("cache-control: s-maxage=60", ", stored", "hit 200 [1]").await;
+    check("", "", "uri-miss 200 [2]").await;
+    check("cache-control: max-age=60, private", "", "uri-miss 200 [2]").await;
+    check("cache-control: no-store", "", "uri-miss 200 [2]").await;
+    check(
+        "cache-control: max-age=60\r\nvary: *",
+        "",
+        "uri-miss 200 [2]",
+    )
+    .await;
+    check(
+        "cache-control: max-age=60\r\nage: 70",
+        ", stored",
+        "stale, stored 200 [2]",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_differ_by_what_they_vary_by() {
+    let (fixture, asked) = numbered("cache-control: max-age=60\r\nvary: Accept-Language");
+    let call = || cached(by(Ttl::FromHeaders));
+    let (de, fr) = ([("accept-language", "de")], [("accept-language", "fr")]);
+    assert_eq!(
+        ask_with(&fixture, call(), &de).await,
+        "uri-miss, stored 200 [1]"
+    );
+    assert_eq!(
+        ask_with(&fixture, call(), &fr).await,
+        "vary-miss, stored 200 [2]"
+    );
+    assert_eq!(ask(&fixture, call()).await, "vary-miss, stored 200 [3]");
+    assert_eq!(ask_with(&fixture, call(), &de).await, "hit 200 [1]");
+    let other = [("accept-language", "fr"), ("x-other", "1")];
+    assert_eq!(ask_with(&fixture, call(), &other).await, "hit 200 [2]");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_are_for_one_client_unless_the_service_says_otherwise() {
+    let user = [("authorization", "a")];
+    let call = || cached(by(Ttl::FromHeaders));
+    let (fixture, _) = numbered("cache-control: max-age=60");
+    assert_eq!(ask_with(&fixture, call(), &user).await, "uri-miss 200 [1]");
+    let (fixture, _) = numbered("cache-control: max-age=60, public");
+    assert_eq!(
+        ask_with(&fixture, call(), &user).await,
+        "uri-miss, stored 200 [1]"
+    );
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_is_asked_about_by_its_tag() {
+    let (fixture, _) = responding(|_, request| {
+        let lines = "etag: \"v1\"\r\ncache-control: max-age=5";
+        match request.contains("if-none-match: \"v1\"") {
+            true => (10, answer("304 Not Modified", lines, "")),
+            false => (10, answer("200 OK", lines, "[1]")),
+        }
+    });
+    let call = || cached(by(Ttl::FromHeaders));
+    assert_eq!(ask(&fixture, call()).await, "uri-miss, stored 200 [1]");
+    advance(seconds(6)).await;
+    let fetched = fixture.fetch(call(), 1000).await;
+    assert_eq!(told(&fetched), "stale 304, stored 200 [1]");
+    assert_eq!(fetched.attempts, 1);
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_about_another_answer_is_not_believed() {
+    let (fixture, asked) = responding(|number, _| match number {
+        1 => (
+            10,
+            answer("200 OK", "etag: \"v1\"\r\ncache-control: max-age=0", "[1]"),
+        ),
+        2 => (10, answer("304 Not Modified", "etag: \"v9\"", "")),
+        _ => (10, answer("200 OK", "etag: \"v9\"", "[9]")),
+    });
+    let call = || cached(by(Ttl::FromHeaders));
+    ask(&fixture, call()).await;
+    let fetched = fixture.fetch(call(), 1000).await;
+    assert_eq!(told(&fetched), "stale, stored 200 [9]");
+    assert_eq!(fetched.attempts, 2);
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_be_validated_is_never_given_stale() {
+    let (fixture, _) = responding(|number, _| match number {
+        1 => (
+            10,
+            answer("200 OK", "cache-control: max-age=1, must-revalidate", "[1]"),
+        ),
+        _ => (10, answer("503 Oh", "", "")),
+    });
+    let call = || {
+        cached(Cache {
+            stale_while_revalidate: Some(seconds(60)),
+            stale_if_error: Some(seconds(60)),
+            ..by(Ttl::FromHeaders)
+        })
+    };
+    ask(&fixture, call()).await;
+    advance(seconds(2)).await;
+    assert_eq!(ask(&fixture, call()).await, "stale service_unavailable");
+    let stand_in = fixture
+        .client
+        .stale_if_error(&exchange(call(), 1000), Code::ServiceUnavailable);
+    assert!(stand_in.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_makes_what_is_kept_of_its_url_bad() {
+    let (fixture, _) = responding(|number, request| {
+        let status = match request.contains("x-fails") {
+            true => "500 Oh",
+            false => "200 OK",
+        };
+        let lines = "cache-control: max-age=60\r\nvary: x-user";
+        (10, answer(status, lines, &format!("[{number}]")))
+    });
+    let call = || cached(by(Ttl::FromHeaders));
+    let write = || Call {
+        key_prefix: call().key_prefix,
+        ..post()
+    };
+    assert_eq!(ask(&fixture, call()).await, "uri-miss, stored 200 [1]");
+    ask_with(&fixture, write(), &[("x-fails", "1")]).await;
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [1]");
+    ask(&fixture, write()).await;
+    assert_eq!(ask(&fixture, call()).await, "uri-miss, stored 200 [4]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_removes_a_path_or_a_service() {
+    let (fixture, _) = numbered("cache-control: max-age=60");
+    let shelf = &fixture.process.shelf;
+    for ttl in [Ttl::For(seconds(60)), Ttl::FromHeaders] {
+        let call = || cached(by(ttl));
+        ask(&fixture, call()).await;
+        assert_eq!(shelf.purge("users", Some("/other")), 0);
+        assert_eq!(shelf.purge("orders", None), 0);
+        let is_kept = |told: String| told.starts_with("hit");
+        assert!(is_kept(ask(&fixture, call()).await));
+        assert!(shelf.purge("users", Some("/me")) > 0);
+        assert!(!is_kept(ask(&fixture, call()).await));
+        assert!(shelf.purge("users", None) > 0);
+        assert!(!is_kept(ask(&fixture, call()).await));
+        shelf.purge("users", None);
+    }
+}
+
+// === what is passed
+
+fn passed(cache: Cache) -> Call {
+    Call {
+        role: Role::Pass,
+        ..cached(cache)
+    }
+}
+
+/// `hit 200 age=3: [1]`.
+async fn pass(fixture: &Fixture<Piped>, call: Call, lines: &[(&'static str, &str)]) -> String {
+    let opened = fixture
+        .client
+        .open(with(call, lines), StreamedRequest::Buffered)
+        .await;
+    let told = fate(opened.note);
+    let head = opened.result.ok().unwrap();
+    let age = head.headers.get("age").map_or(String::new(), |age| {
+        format!(" age={}", age.to_str().unwrap())
+    });
+    let status = head.status;
+    let bytes = head.body.collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    format!("{told} {status}{age}: {text}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_passed_is_kept_when_it_has_come_to_its_end() {
+    let (fixture, asked) = responding(|number, _| {
+        let lines = "cache-control: max-age=60\r\netag: \"a\"\r\ncontent-type: text/html";
+        (10, answer("200 OK", lines, &format!("<p>{number}")))
+    });
+    let call = || passed(by(Ttl::FromHeaders));
+    assert_eq!(
+        pass(&fixture, call(), &[]).await,
+        "uri-miss, stored 200: <p>1"
+    );
+    advance(seconds(3)).await;
+    assert_eq!(pass(&fixture, call(), &[]).await, "hit 200 age=3: <p>1");
+    let known = [("if-none-match", "W/\"a\"")];
+    assert_eq!(pass(&fixture, call(), &known).await, "hit 304 age=3: ");
+    let known = [("if-none-match", "\"b\"")];
+    assert_eq!(pass(&fixture, call(), &known).await, "hit 200 age=3: <p>1");
+    let none = [("cache-control", "no-cache")];
+    assert_eq!(
+        pass(&fixture, call(), &none).await,
+        "request, stored 200: <p>2"
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_off_or_is_too_long_is_not_kept() {
+    let (fixture, _) = responding(|number, _| match number {
+        1 => (
+            10,
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ncache-control: max-age=60\r\n\r\n<p>".into(),
+        ),
+        _ => (
+            10,
+            answer("200 OK", "cache-control: max-age=60", "<p>0123456789"),
+        ),
+    });
+    let call = || Call {
+        max_body: 12,
+        ..passed(by(Ttl::FromHeaders))
+    };
+    let opened = fixture
+        .client
+        .open(exchange(call(), 1000), StreamedRequest::Buffered)
+        .await;
+    // The head has come; of the body only a part is read, and the rest is dropped.
+    drop(opened);
+    for _ in 0..2 {
+        let told = pass(&fixture, call(), &[]).await;
+        assert_eq!(told, "uri-miss 200: <p>0123456789");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passed_answer_is_validated_too() {
+    let (fixture, _) = responding(|_, request| {
+        let lines = "last-modified: Tue, 15 Nov 1994 08:12:31 GMT\r\ncache-control: max-age=5";
+        match request.contains("if-modified-since: Tue, 15 Nov 1994 08:12:31 GMT") {
+            true => (10, answer("304 Not Modified", lines, "")),
+            false => (10, answer("200 OK", lines, "<p>")),
+        }
+    });
+    let call = || passed(by(Ttl::FromHeaders));
+    assert_eq!(
+        pass(&fixture, call(), &[]).await,
+        "uri-miss, stored 200: <p>"
+    );
+    advance(seconds(6)).await;
+    let told = pass(&fixture, call(), &[]).await;
+    assert_eq!(told, "stale 304, stored 200 age=0: <p>");
+    assert_eq!(pass(&fixture, call(), &[]).await, "hit 200 age=0: <p>");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_where_only_what_is_kept_is_wanted() {
+    let (fixture, asked) = numbered("cache-control: max-age=60");
+    let only = [("cache-control", "only-if-cached")];
+    let told = pass(&fixture, passed(by(Ttl::FromHeaders)), &only).await;
+    assert_eq!(told, "none 504: ");
+    let told = ask_with(&fixture, cached(by(Ttl::FromHeaders)), &only).await;
+    assert_eq!(told, "none service_unavailable");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
