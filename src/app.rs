@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::check;
+use crate::downstream::remote::Change;
+use crate::downstream::shelf::Shelf;
 use crate::downstream::tasks::Tasks;
 use crate::downstream::{Client, Process};
 use crate::plan::Table;
@@ -99,14 +101,11 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     // Without a limit until there is a table that says one; nothing is served before.
     let memory = Memory::new(usize::MAX);
     let first = check::examine(&paths);
-    let (generations, findings) = Generations::start(
-        paths,
-        check::examine,
-        first,
-        Process::new(tasks.clone(), memory.clone()),
-        telemetry.clone(),
-    )
-    .map_err(Error::Refused)?;
+    let process = Process::new(tasks.clone(), memory.clone());
+    let shelf = process.shelf.clone();
+    let (generations, findings) =
+        Generations::start(paths, check::examine, first, process, telemetry.clone())
+            .map_err(Error::Refused)?;
     let generations = Arc::new(generations);
     let generation = generations.in_force();
     let settings = &generation.table;
@@ -115,15 +114,17 @@ pub async fn start(options: Options) -> Result<Running, Error> {
 
     let drain = Drain::default();
     bound(&memory, settings);
+    equip(&shelf, settings, &telemetry);
     let server = Arc::new(Server::new(
         state(&generation),
         telemetry.clone(),
         drain.clone(),
         memory.clone(),
     ));
-    let swapped = server.clone();
+    let (swapped, told) = (server.clone(), telemetry.clone());
     generations.tell(move |generation| {
         bound(&memory, &generation.table);
+        equip(&shelf, &generation.table, &told);
         swapped.swap(state(generation));
     });
     let operator = Arc::new(Admin {
@@ -182,6 +183,25 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Lets bodies take as much as `table` says.
 fn bound(memory: &Memory, table: &Table) {
     memory.set_limit(container::memory(table.server.shed.memory));
+}
+
+/// Lets kept answers stand where `table` says.
+fn equip(shelf: &Shelf, table: &Table, telemetry: &Arc<Telemetry>) {
+    let log = telemetry.log().clone();
+    let hear = move |change| match change {
+        Change::Away { cause } => log.event(
+            Level::Warn,
+            "the Redis of the cache is away, answers are kept in memory alone",
+            [("cause", cause.into())],
+        ),
+        Change::Back => log.event(Level::Info, "the Redis of the cache is back", []),
+    };
+    if let Err(error) = shelf.configure(&table.cache, hear) {
+        let message = "the Redis of the cache cannot be used";
+        telemetry
+            .log()
+            .event(Level::Error, message, [("error", error.into())]);
+    }
 }
 
 fn state(generation: &Generation) -> State<Client> {

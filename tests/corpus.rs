@@ -14,6 +14,8 @@
 //! - `text calls`: every call that was made, `START-END NAME METHOD TARGET` in milliseconds, with the
 //!   headers its keys set and its body; `cancelled` behind the times of one that was cut, and `after`
 //!   for them where it is sent when the answer is out.
+//! - `text record`: `NAME OUTCOME` for every call, as `anabranch_calls_total` has it; behind a list of
+//!   which some were kept, `N kept`.
 
 mod support;
 
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use anabranch::check;
 use anabranch::engine::fetch::Identity;
+use anabranch::engine::record::Record;
 use anabranch::engine::reply::{Reply, ReplyBody};
 use anabranch::engine::request::{Request, RequestBody};
 use anabranch::engine::{input, run};
@@ -67,6 +70,7 @@ struct Outcome {
     headers: HeaderMap,
     body: String,
     calls: Vec<String>,
+    record: Vec<String>,
 }
 
 fn hold(case: &Case) -> Result<(), String> {
@@ -152,6 +156,7 @@ async fn perform(table: &Table, case: &Case) -> Outcome {
                 headers: HeaderMap::new(),
                 body: String::from_utf8(body).unwrap(),
                 calls: Vec::new(),
+                record: Vec::new(),
             };
         }
     };
@@ -171,12 +176,25 @@ async fn finished(reply: Reply, services: &Services, started: Instant) -> Outcom
         calls.extend(text.lines().map(str::to_owned));
     }
     Outcome {
+        record: recorded(&reply.record),
         status: reply.status,
         after,
         headers: reply.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
         calls,
     }
+}
+
+fn recorded(record: &Record) -> Vec<String> {
+    let lines = record.calls.iter().map(|call| {
+        let name = &record.route.calls[call.call.0].name;
+        let line = format!("{name} {}", call.outcome.name());
+        match call.items {
+            Some(_) if call.of_cache > 0 => format!("{line} {} kept", call.of_cache),
+            _ => line,
+        }
+    });
+    lines.collect()
 }
 
 /// What the server answers without a run.
@@ -191,6 +209,7 @@ fn door(status: u16, allow: Option<String>) -> Outcome {
         headers,
         body: String::new(),
         calls: Vec::new(),
+        record: Vec::new(),
     }
 }
 
@@ -287,6 +306,11 @@ fn faults(case: &Case, outcome: &Outcome) -> Vec<String> {
             faults.push(format!("the calls were to be\n{}", calls.join("\n")));
         }
     }
+    if let Some(record) = &case.record
+        && *record != outcome.record
+    {
+        faults.push(format!("the record was to be\n{}", record.join("\n")));
+    }
     faults
 }
 
@@ -300,12 +324,13 @@ fn header_lines(headers: &HeaderMap) -> Vec<String> {
 
 fn shown(outcome: &Outcome) -> String {
     format!(
-        "{} after {}ms\n{}\n\n{}\n\n{}",
+        "{} after {}ms\n{}\n\n{}\n\n{}\n\n{}",
         outcome.status,
         outcome.after.as_millis(),
         header_lines(&outcome.headers).join("\n"),
         outcome.body,
-        outcome.calls.join("\n")
+        outcome.calls.join("\n"),
+        outcome.record.join("\n")
     )
 }
 
@@ -317,6 +342,7 @@ fn a_case_can_fail() {
         headers: header_map(&["x-a: 1".to_owned()]),
         body: r#"{"a":"b c"}"#.to_owned(),
         calls: vec!["0-5 a GET /a".to_owned()],
+        record: Vec::new(),
     };
     let check = |reply: &str, calls: &str, expected: usize| {
         let markdown = format!(

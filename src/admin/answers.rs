@@ -95,6 +95,7 @@ pub(super) fn config(admin: &Admin) -> Answer {
         "routes": generation.table.routes.len(),
         "services": generation.table.services.len(),
         "load": load(admin),
+        "cache": { "memory": generation.client.shelf().bytes(), "memory_limit": generation.table.cache.memory },
         "resting": resting(&generation.client),
         "last_refused": admin.generations.refused().map(|refused| refused_json(&refused)),
         "kept": kept.iter().map(|kept| kept.json()).collect::<Vec<_>>(),
@@ -177,6 +178,6 @@ fn text(status: StatusCode, body: String) -> Answer {
     with_type(status, "text/plain; charset=utf-8", body)
 }
 
-fn with_json(status: StatusCode, body: &Value) -> Answer {
+pub(super) fn with_json(status: StatusCode, body: &Value) -> Answer {
     with_type(status, "application/json", format!("{body:#}\n"))
 }

@@ -7,6 +7,7 @@
 
 mod answers;
 mod origin;
+mod purge;
 #[cfg(test)]
 mod tests;
 
@@ -94,22 +95,23 @@ async fn answer(admin: &Admin, local: SocketAddr, request: Request<Incoming>) ->
         ("/metrics", true) => answers::metrics(admin).await,
         ("/config", true) => answers::config(admin),
         ("/routes", true) => answers::routes(admin),
-        ("/reload" | "/drain", false) if method == Method::POST => {
+        ("/reload" | "/drain" | "/cache/purge", false) if method == Method::POST => {
             if let Err(why) = origin::check(request.headers(), local) {
                 return problem(StatusCode::FORBIDDEN, why);
             }
             match request.uri().path() {
                 "/reload" => answers::reload(admin).await,
+                "/cache/purge" => purge::purge(admin, request.uri().query()).await,
                 _ => answers::drain(admin),
             }
         }
         ("/livez" | "/healthz" | "/readyz" | "/metrics" | "/config" | "/routes", false) => {
             not_allowed("GET, HEAD")
         }
-        ("/reload" | "/drain", _) => not_allowed("POST"),
+        ("/reload" | "/drain" | "/cache/purge", _) => not_allowed("POST"),
         _ => problem(
             StatusCode::NOT_FOUND,
-            "there are /livez, /readyz, /healthz, /metrics, /config, /routes, and by POST /reload and /drain",
+            "there are /livez, /readyz, /healthz, /metrics, /config, /routes, and by POST /reload, /drain and /cache/purge",
         ),
     }
 }

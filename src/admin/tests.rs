@@ -73,6 +73,7 @@ fn examination(is_good: bool, fingerprint: u64) -> Examination {
     let table = Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services: Vec::new(),
         routes: Vec::new(),
         matcher: Default::default(),
@@ -232,7 +233,25 @@ async fn reading_changes_nothing_and_other_sites_may_not() {
         ),
         ("GET /", "host: localhost\r\n", 404, None),
         ("GET /console/", "host: localhost\r\n", 404, None),
-        ("POST /cache/purge", "host: localhost\r\n", 404, None),
+        ("POST /cache/purge", "host: localhost\r\n", 400, None),
+        (
+            "POST /cache/purge?service=nobody",
+            "host: localhost\r\n",
+            404,
+            None,
+        ),
+        (
+            "GET /cache/purge?service=a",
+            "host: localhost\r\n",
+            405,
+            Some("allow: post"),
+        ),
+        (
+            "POST /cache/purge?service=a",
+            "host: rebound.example\r\n",
+            403,
+            None,
+        ),
         ("POST /reload", "host: rebound.example\r\n", 403, None),
         (
             "POST /drain",

@@ -62,7 +62,7 @@ pub fn examine_with(paths: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>
     });
     let mut warnings: Vec<Diagnostic> = warnings.collect();
     warnings.extend(rules::apply_to_all(
-        &documents.server,
+        &documents,
         &compiled.routes,
         &compiled.services,
     ));

@@ -13,7 +13,7 @@ use crate::diagnostic::nearest;
 use crate::plan::matcher::Match;
 use crate::plan::settings::Service;
 use crate::plan::timeline::{self, Bar, Timeline};
-use crate::plan::{Call, CallId, FallbackKind, Role, Route, ServiceId, Table};
+use crate::plan::{Call, CallId, FallbackKind, ForEach, Role, Route, ServiceId, Table};
 use crate::policy::hedge::After;
 use crate::policy::{breaker, bulkhead};
 use crate::telemetry::time;
@@ -323,10 +323,7 @@ fn notes(table: &Table, route: &Route, call: &Call) -> Vec<String> {
         notes.push("may be skipped".into());
     }
     if let Some(for_each) = &call.for_each {
-        notes.push(format!(
-            "up to {} times, {} at once",
-            for_each.max_items, for_each.concurrency
-        ));
+        notes.push(looped(for_each));
     }
     notes.push(format!(
         "{} of {}",
@@ -349,6 +346,22 @@ fn notes(table: &Table, route: &Route, call: &Call) -> Vec<String> {
         notes.push("optional".into());
     }
     notes
+}
+
+fn looped(for_each: &ForEach) -> String {
+    let ForEach {
+        max_items,
+        concurrency,
+        ..
+    } = for_each;
+    match (&for_each.batch, for_each.requests()) {
+        (None, _) => format!("up to {max_items} times, {concurrency} at once"),
+        (Some(_), 1) => format!("one request for up to {max_items} elements"),
+        (Some(batch), requests) => format!(
+            "up to {requests} requests of {} keys for {max_items} elements, {concurrency} at once",
+            batch.size
+        ),
+    }
 }
 
 /// The calls whose chains may come to `call`.
@@ -406,6 +419,7 @@ fn value(table: &Table, route: &Route, plan: &Timeline) -> Value {
                 "timeout_ms": call.timeout.map(time::milliseconds),
                 "hedge": hedge_value(call.hedge),
                 "max_items": call.for_each.as_ref().map(|for_each| for_each.max_items),
+                "batch_size": call.batch().map(|batch| batch.size),
                 "optional": call.optional,
                 "fallback": fallbacks(route, call),
             })

@@ -44,6 +44,7 @@ pub struct Documents {
     pub routes: Vec<Route>,
     pub server: Server,
     pub admin: Admin,
+    pub cache: Cache,
     pub defaults: Shared,
     /// In the order of the files; no name stands twice.
     pub services: Vec<Service>,
@@ -494,4 +495,27 @@ pub struct Drain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admin {
     pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Bytes.
+    pub memory: u64,
+    pub redis: Option<Redis>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    pub url: Secret,
+    pub timeout: Duration,
+}
+
+/// Text that is not to be shown, such as a URL with a password in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
 }

@@ -1,12 +1,14 @@
 //! A gateway document, taken apart into its sections.
 
 use crate::config::document::{
-    Admin, Breaker, Budget, Bulkhead, Drain, DurationRange, HttpVersion, JsonLimits, Limits,
-    Memory, Percentage, Pool, Server, Service, Shared, Shed, Spanned, Timeouts, Tls, Url,
+    Admin, Breaker, Budget, Bulkhead, Cache, Drain, DurationRange, HttpVersion, JsonLimits, Limits,
+    Memory, Percentage, Pool, Redis, Secret, Server, Service, Shared, Shed, Spanned, Timeouts, Tls,
+    Url,
 };
 use crate::config::fields::{Decoder, Fields, shortened, spanned};
 use crate::config::keys::Object;
 use crate::config::node::Entry;
+use crate::config::redis;
 use crate::config::route::{caching, retry};
 use crate::config::units::{Address, Host, Leaf, Network, Size, Time};
 use crate::diagnostic::{Diagnostic, Span};
@@ -15,6 +17,7 @@ use crate::diagnostic::{Diagnostic, Span};
 pub struct Gateway {
     pub server: Option<Spanned<Server>>,
     pub admin: Option<Spanned<Admin>>,
+    pub cache: Option<Spanned<Cache>>,
     pub defaults: Option<Spanned<Shared>>,
     pub services: Vec<Service>,
 }
@@ -26,6 +29,7 @@ pub fn decode(decoder: &mut Decoder<'_>, entries: &[Entry], span: Span) -> Gatew
     Gateway {
         server: section(decoder, &fields, "server", Object::Server, server),
         admin: section(decoder, &fields, "admin", Object::Admin, admin),
+        cache: section(decoder, &fields, "cache", Object::Cache, cache),
         defaults: section(
             decoder,
             &fields,
@@ -180,6 +184,42 @@ pub fn admin(decoder: &mut Decoder<'_>, fields: Option<Fields<'_>>) -> Admin {
     };
     Admin {
         listen: read.leaf::<Address>("listen").0,
+    }
+}
+
+/// With the defaults of the contract where nothing is written.
+pub fn cache(decoder: &mut Decoder<'_>, fields: Option<Fields<'_>>) -> Cache {
+    let mut read = Reader {
+        decoder,
+        fields,
+        object: Object::Cache,
+    };
+    let memory = read.leaf::<Size>("memory").0;
+    let timeout = read.leaf::<Time>("redis_timeout").0;
+    let url = fields.and_then(|fields| redis_url(decoder, &fields));
+    Cache {
+        memory,
+        redis: url.map(|url| Redis { url, timeout }),
+    }
+}
+
+/// What is written may hold a password, so that no headline quotes it.
+fn redis_url(decoder: &mut Decoder<'_>, cache: &Fields<'_>) -> Option<Secret> {
+    let timeout = cache.entry("redis_timeout");
+    if let (Some(timeout), None) = (timeout, cache.entry("redis")) {
+        decoder.findings.push(
+            Diagnostic::error("R0109", timeout.key_span, "`redis_timeout` without `redis`")
+                .help("write `redis: redis://host:6379` too, or leave it out"),
+        );
+    }
+    let url = decoder.leaf::<String>(cache, "redis")?;
+    match redis::examine(&url.value) {
+        Ok(()) => Some(Secret(url.value)),
+        Err(fault) => {
+            let finding = Diagnostic::error("R0701", url.span, fault.headline).help(fault.help);
+            decoder.findings.push(finding);
+            None
+        }
     }
 }
 

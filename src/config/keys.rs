@@ -30,6 +30,7 @@ pub enum Object {
     Shed,
     Drain,
     Admin,
+    Cache,
     Defaults,
     Service,
     Pool,
@@ -91,6 +92,7 @@ pub enum Value {
     Address,
     Network,
     Url,
+    RedisUrl,
     File,
     Word(&'static [&'static str]),
     ErrorStatus,
@@ -144,6 +146,7 @@ impl Object {
         Object::Shed,
         Object::Drain,
         Object::Admin,
+        Object::Cache,
         Object::Defaults,
         Object::Service,
         Object::Pool,
@@ -174,6 +177,7 @@ impl Object {
             Object::Shed => table::SHED,
             Object::Drain => table::DRAIN,
             Object::Admin => table::ADMIN,
+            Object::Cache => table::CACHE,
             Object::Defaults => table::DEFAULTS,
             Object::Service => table::SERVICE,
             Object::Pool => table::POOL,
@@ -215,6 +219,7 @@ impl Object {
             Object::Shed => "`shed`",
             Object::Drain => "`drain`",
             Object::Admin => "`admin`",
+            Object::Cache => "`cache`",
             Object::Defaults => "`defaults`",
             Object::Service => "a service",
             Object::Pool => "`pool`",
@@ -242,7 +247,7 @@ impl Object {
             Object::Fallback => "`calls.NAME.fallback[]`",
             Object::Response => "`response`",
             Object::GatewayDocument => {
-                "a document with `server`, `admin`, `services` or `defaults`"
+                "a document with `server`, `admin`, `cache`, `services` or `defaults`"
             }
             Object::Server => "`server`",
             Object::Limits => "`server.limits`",
@@ -251,6 +256,7 @@ impl Object {
             Object::Shed => "`server.shed`",
             Object::Drain => "`server.drain`",
             Object::Admin => "`admin`",
+            Object::Cache => "`cache`",
             Object::Defaults => "`defaults`",
             Object::Service => "`services.NAME`",
             Object::Pool => "`services.NAME.pool`",

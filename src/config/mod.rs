@@ -13,6 +13,7 @@ pub mod keys;
 pub mod node;
 mod paths;
 mod reader;
+mod redis;
 pub mod reference;
 mod route;
 mod scalar;
@@ -29,7 +30,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
-use crate::config::document::{Admin, Documents, Route, Server, Service, Shared, Spanned};
+use crate::config::document::{Admin, Cache, Documents, Route, Server, Service, Shared, Spanned};
 use crate::config::fields::Decoder;
 use crate::config::fill::Sources;
 use crate::config::gateway::Gateway;
@@ -99,6 +100,7 @@ struct Joined {
     services: Vec<Service>,
     server: Option<Spanned<Server>>,
     admin: Option<Spanned<Admin>>,
+    cache: Option<Spanned<Cache>>,
     defaults: Option<Spanned<Shared>>,
     /// Where each route and each service was defined; of a route, its place in `routes` as well.
     route_names: HashMap<String, (Span, usize)>,
@@ -117,6 +119,7 @@ impl Joined {
             services: Vec::new(),
             server: None,
             admin: None,
+            cache: None,
             defaults: None,
             route_names: HashMap::new(),
             service_names: HashMap::new(),
@@ -223,12 +226,14 @@ impl Joined {
         let Gateway {
             server,
             admin,
+            cache,
             defaults,
             services,
         } = gateway;
         let findings = &mut self.findings;
         join_section("server", &mut self.server, server, findings);
         join_section("admin", &mut self.admin, admin, findings);
+        join_section("cache", &mut self.cache, cache, findings);
         join_section("defaults", &mut self.defaults, defaults, findings);
         for service in services {
             let Spanned { value, span, .. } = &service.name;
@@ -252,10 +257,12 @@ impl Joined {
         };
         let server = self.server.map(|found| found.value);
         let admin = self.admin.map(|found| found.value);
+        let cache = self.cache.map(|found| found.value);
         let documents = Documents {
             routes: self.routes,
             server: server.unwrap_or_else(|| gateway::server(&mut decoder, None)),
             admin: admin.unwrap_or_else(|| gateway::admin(&mut decoder, None)),
+            cache: cache.unwrap_or_else(|| gateway::cache(&mut decoder, None)),
             defaults: self
                 .defaults
                 .map_or_else(Shared::default, |found| found.value),
@@ -343,7 +350,7 @@ struct Kinds<'k> {
 }
 
 /// The keys that make a gateway document.
-const SECTIONS: [&str; 4] = ["server", "admin", "services", "defaults"];
+const SECTIONS: [&str; 5] = ["server", "admin", "cache", "services", "defaults"];
 
 impl<'k> Kinds<'k> {
     fn of(entries: &'k [Entry]) -> Kinds<'k> {
@@ -423,7 +430,7 @@ fn of_no_kind(node: &Node) -> Diagnostic {
         _ => (
             entries.first().map_or(node.span, |entry| entry.key_span),
             "a route document has the key `route`; a gateway document has `server`, `admin`, \
-             `services` or `defaults`"
+             `cache`, `services` or `defaults`"
                 .to_owned(),
         ),
     };

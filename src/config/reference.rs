@@ -87,7 +87,7 @@ fn value(kind: Value) -> String {
         Value::ShareOrSize => "share or size".to_owned(),
         Value::Address => "address and port".to_owned(),
         Value::Network => "CIDR".to_owned(),
-        Value::Url => "URL".to_owned(),
+        Value::Url | Value::RedisUrl => "URL".to_owned(),
         Value::File => "file".to_owned(),
         Value::Word(words) => words
             .iter()

@@ -58,7 +58,8 @@ fn definition(object: Object) -> Json {
         Object::RouteDocument => definition["patternProperties"] = json!({ "^x-": true }),
         Object::GatewayDocument => {
             definition["patternProperties"] = json!({ "^x-": true });
-            definition["anyOf"] = one_required(&["server", "admin", "services", "defaults"]);
+            definition["anyOf"] =
+                one_required(&["server", "admin", "cache", "services", "defaults"]);
         }
         Object::Call => {
             definition["oneOf"] = one_required(&["get", "head", "post", "put", "patch", "delete"]);
@@ -99,6 +100,7 @@ fn value(kind: Value) -> Json {
         Value::Name => text_like("^[A-Za-z_][A-Za-z0-9_.-]*$"),
         Value::Identifier => text_like("^[A-Za-z_][A-Za-z0-9_]*$"),
         Value::Url => text_like("^https?://"),
+        Value::RedisUrl => text_like(r"^((redis|valkey)(s|\+unix)?|unix)://"),
         Value::ForEach => text_like("^[A-Za-z_][A-Za-z0-9_]* +in "),
         Value::Duration => text_like(r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"),
         Value::Delay => text_like(r"^([0-9]+(\.[0-9]+)?(ms|s|m|h)|p[0-9]{1,2}(\.[0-9]{1,2})?)$"),
@@ -207,6 +209,7 @@ fn name(object: Object) -> &'static str {
         Object::Shed => "shed",
         Object::Drain => "drain",
         Object::Admin => "admin",
+        Object::Cache => "cache",
         Object::Defaults => "defaults",
         Object::Service => "service",
         Object::Pool => "pool",

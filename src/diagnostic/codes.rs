@@ -1,7 +1,7 @@
 //! The register of codes: one line and one page each.
 //!
 //! R01xx syntax and shape, R02xx references and graph, R03xx time, R04xx templates and paths,
-//! R05xx safety, R06xx cost. A new code is a line of [`ALL`] and a page `docs/codes/CODE.md`.
+//! R05xx safety, R06xx cost, R07xx the cache. A new code is a line of [`ALL`] and a page `docs/codes/CODE.md`.
 
 /// What a code stands for.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,8 @@ pub const ALL: &[Code] = codes! {
     "R0215" "a route that is not understood"
     "R0216" "a status that cannot be answered with"
     "R0217" "a fallback that is never asked"
+    "R0218" "a request for many elements that does not say which"
+    "R0219" "a key that is the same for all"
     "R0301" "an attempt that can never start"
     "R0302" "a last attempt that can never start"
     "R0303" "a worst case above the route's timeout"
@@ -87,7 +89,9 @@ pub const ALL: &[Code] = codes! {
     "R0601" "many attempts"
     "R0602" "a fan-out larger than the bulkhead"
     "R0603" "less memory than one call may need"
-    "R0604" "any query beside a cache"
+    "R0604" "one request for each element, where a service answers for many"
+    "R0605" "any query beside a cache"
+    "R0701" "a Redis that cannot be used"
 };
 
 /// The entry of a code, in any case.

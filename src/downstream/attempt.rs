@@ -124,7 +124,8 @@ pub struct Carriage<D: Dial, F> {
     pub lease: Lease<D::Io>,
     /// A connection that lay idle and turns out to be dead may be replaced.
     pub may_replay: bool,
-    pub shelf: Shelf,
+    /// Of a call that writes: where answers are kept, and the service's name.
+    pub writes: Option<(Shelf, Box<str>)>,
     pub finish: F,
 }
 
@@ -148,9 +149,10 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
             }
         };
         let inbound = Inbound::accept(response, self.lease, self.pool, self.attempt)?;
-        let status = inbound.status.as_u16();
-        self.shelf
-            .invalidate(&self.exchange, status, &inbound.headers);
+        if let Some((shelf, service)) = &self.writes {
+            let status = inbound.status.as_u16();
+            shelf.invalidate(&self.exchange, service, status, &inbound.headers);
+        }
         self.finish.finish(&self.exchange, inbound).await
     }
 

@@ -4,6 +4,7 @@
 //! [`fetch`] is for answers that are read whole, [`open`] for those that are passed. What is kept, and
 //! for whom it is good, is [`crate::downstream::shelf`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +28,7 @@ use crate::engine::fetch::{
     Answer, ByteStream, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Found, Head,
     LEAST_TIME, Made, Opened, Row,
 };
-use crate::engine::lasting;
+use crate::engine::{batch, lasting};
 use crate::json;
 use crate::plan::{self, Cache, Ttl};
 
@@ -85,23 +86,28 @@ enum Looked {
 }
 
 async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
-    let Some(cache) = exchange.call().cache else {
+    let call = exchange.call();
+    // Of a bulk call each row is kept, and was looked for before.
+    let Some(cache) = call.cache.filter(|_| call.batch().is_none()) else {
         return Looked::Missed(Missed {
-            why: Forward::Bypass,
+            why: match call.cache {
+                Some(_) => Forward::Miss,
+                None => Forward::Bypass,
+            },
             kept: None,
         });
     };
-    let found = client.process.shelf.look(exchange, cache).await;
+    look_for(client, exchange, cache).await
+}
+
+async fn look_for<D: Dial>(client: &Client<D>, exchange: &Exchange, cache: Cache) -> Looked {
+    let service = client.name_of(exchange);
+    let shelf = &client.process.shelf;
+    let found = shelf.look(exchange, cache, service, &*client.observe).await;
     let missed = Missed {
         why: found.why,
         kept: found.kept.clone(),
     };
-    let result = match (&found.kept, found.standing) {
-        (Some(_), Standing::Good | Standing::Due) => "hit",
-        (Some(_), _) => "stale",
-        (None, _) => "miss",
-    };
-    client.observe.cache("memory", result);
     match (found.kept, found.standing) {
         (Some(kept), Standing::Good) => Looked::Given(kept, false),
         (Some(kept), Standing::Due) => Looked::Given(kept, true),
@@ -185,6 +191,7 @@ pub fn is_covered(code: Code) -> bool {
         Code::Service4xx
             | Code::UnexpectedStatus
             | Code::MissingValue
+            | Code::MissingRow
             | Code::BadValue
             | Code::LoopDetected
     )
@@ -195,7 +202,8 @@ pub fn is_covered(code: Code) -> bool {
 /// What is kept for each of these: a row of a bulk call has a key of its own.
 pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
     let found = exchanges.iter().map(|exchange| async move {
-        let Looked::Given(kept, is_due) = look(client, exchange).await else {
+        let cache = exchange.call().cache?;
+        let Looked::Given(kept, is_due) = look_for(client, exchange, cache).await else {
             return None;
         };
         Some(Found {
@@ -226,6 +234,29 @@ pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
             shelf.keep_last_good(&exchange, service, arrived());
         }
     }
+}
+
+/// Asks for rows in the background, unless somebody asks for the same ones already.
+pub fn renew_rows<D: Dial>(client: &Client<D>, exchange: Exchange, rows: Vec<(String, Exchange)>) {
+    let Some(leader) = client.process.renewals.lead(exchange.key()) else {
+        return;
+    };
+    let (client, exchange) = (client.clone(), in_background(&exchange));
+    let tasks = client.process.tasks.clone();
+    // With no room in the set they stay as old as they are.
+    let _ = tasks.spawn(async move {
+        let (result, _) = send(&client, exchange.clone(), false).await;
+        if let Ok(answer) = result {
+            let mut fresh: HashMap<String, Bytes> =
+                batch::rows(&exchange, &answer).into_iter().collect();
+            let kept = rows.into_iter().filter_map(|(key, exchange)| {
+                let body = fresh.remove(&key)?;
+                Some(Row { exchange, body })
+            });
+            keep_rows(&client, &answer, kept.collect());
+        }
+        leader.land(());
+    });
 }
 
 // === 4 coalesce
@@ -511,28 +542,26 @@ fn landed<D: Dial>(
         }),
         Err(_) => None,
     };
-    let kept = exchange
-        .call()
-        .cache
-        .zip(arrived)
-        .and_then(|(cache, arrived)| {
-            let arrived = Arrived {
-                body: result
-                    .as_ref()
-                    .map_or_else(|_| Bytes::new(), shelf::bytes_of),
-                ..arrived
-            };
-            let service = client.name_of(&exchange);
-            client
-                .process
-                .shelf
-                .keep(&exchange, cache, service, arrived)
-        });
+    let is_bulk = exchange.call().batch().is_some();
+    let cache = exchange.call().cache.filter(|_| !is_bulk);
+    let kept = cache.zip(arrived).and_then(|(cache, arrived)| {
+        let arrived = Arrived {
+            body: result
+                .as_ref()
+                .map_or_else(|_| Bytes::new(), shelf::bytes_of),
+            ..arrived
+        };
+        let service = client.name_of(&exchange);
+        client
+            .process
+            .shelf
+            .keep(&exchange, cache, service, arrived)
+    });
     let note = exchange.call().cache.map(|_| CacheNote {
         fate: CacheFate::Forwarded {
             why,
             status: None,
-            stored: kept.is_some(),
+            stored: kept.is_some() || is_bulk && result.is_ok(),
             collapsed: false,
         },
         ttl: kept.as_ref().map(|kept| kept.ttl(Instant::now())),
@@ -553,7 +582,8 @@ fn landed<D: Dial>(
 }
 
 fn keep_last_good<D: Dial>(client: &Client<D>, exchange: &Exchange, answer: &Answer) {
-    if exchange.call().keeps_answers() {
+    let call = exchange.call();
+    if call.keeps_answers() && call.batch().is_none() {
         let arrived = Arrived {
             status: answer.status,
             headers: &answer.headers,

@@ -20,6 +20,7 @@ use crate::downstream::observe::Kind;
 use crate::downstream::pool::Need;
 use crate::downstream::send;
 use crate::downstream::service::Service;
+use crate::downstream::shelf::Shelf;
 use crate::downstream::{Client, decode, pass};
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, ByteStream, CallError, Exchange, Head, LEAST_TIME};
@@ -434,7 +435,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             pool: pool.clone(),
             lease,
             may_replay: replayed.is_none() && !self.streams,
-            shelf: self.client.process.shelf.clone(),
+            writes: self.writes(),
             finish: self.finish.clone(),
         };
         if self.streams || !changes_something(self.call()) {
@@ -452,6 +453,15 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
                 .unwrap_or_else(|_| Err(cut_at_the_end().into())),
             Err(_) => Err(turned_away(Code::Overloaded).into()),
         }
+    }
+
+    /// What a write makes bad, and whose it is.
+    fn writes(&self) -> Option<(Shelf, Box<str>)> {
+        let writes = !self.call().method.is_safe();
+        writes.then(|| {
+            let shelf = self.client.process.shelf.clone();
+            (shelf, self.service.settings.name.as_str().into())
+        })
     }
 
     fn count(&self, kind: Kind, reason: &'static str) {

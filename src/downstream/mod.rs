@@ -21,11 +21,13 @@ pub mod names;
 pub mod observe;
 pub mod pass;
 pub mod pool;
+pub mod remote;
 pub mod send;
 pub mod service;
 pub mod shelf;
 pub mod tasks;
 pub mod tls;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -222,6 +224,11 @@ impl<D: Dial> Client<D> {
         }
     }
 
+    /// Where answers are kept.
+    pub fn shelf(&self) -> &Shelf {
+        &self.process.shelf
+    }
+
     /// The name of the service that an exchange asks.
     fn name_of(&self, exchange: &Exchange) -> &str {
         &self.service(exchange.call().service).settings.name
@@ -300,5 +307,9 @@ impl<D: Dial> Fetch for Client<D> {
 
     fn keep_rows(&self, answer: &Answer, rows: Vec<Row>) {
         front::keep_rows(self, answer, rows);
+    }
+
+    fn renew_rows(&self, exchange: Exchange, rows: Vec<(String, Exchange)>) {
+        front::renew_rows(self, exchange, rows);
     }
 }

@@ -4,26 +4,40 @@
 //! With a written `ttl` an answer stands under the full key of what was asked. With `from_headers` a
 //! note stands under method and URL, which says by which headers of the request answers differ
 //! (`vary`), and each answer under these headers' values (RFC 9111 §4.1).
+//!
+//! Memory is asked first. Where a Redis is shared with other instances, it is asked about what memory
+//! does not have fresh, and told of what is kept.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::cache::control::Control;
 use crate::cache::rules::{self, Freshness, NotStored, Vary};
 use crate::cache::{Key, KeyBuilder, Store};
 use crate::downstream::kept::{Kept, Standing};
+use crate::downstream::observe::Observe;
+use crate::downstream::remote::{Away, Change, Name, Remote};
+use crate::downstream::wire;
 use crate::engine::fetch::{Answer, Exchange, Forward};
 use crate::json;
-use crate::plan::{Cache, Role, Ttl};
+use crate::plan::{Cache, Role, Ttl, settings};
 
 /// What is kept. Clones are the same.
 #[derive(Clone)]
 pub struct Shelf {
     store: Arc<Store<Entry>>,
+    shared: Arc<ArcSwapOption<Shared>>,
+}
+
+/// The store of all instances, as it is configured.
+struct Shared {
+    settings: settings::Redis,
+    remote: Remote,
 }
 
 #[derive(Clone)]
@@ -40,6 +54,29 @@ struct Varies {
     epoch: u64,
     service: Box<str>,
     path: Box<str>,
+}
+
+/// What memory has for a request.
+struct Found {
+    kept: Option<Arc<Kept>>,
+    /// What it is called if nothing is kept.
+    missed: Forward,
+}
+
+impl Found {
+    fn standing(&self, asked: &Control, chance: f64) -> Standing {
+        let standing = |kept: &Arc<Kept>| kept.standing(asked, Instant::now(), chance);
+        self.kept.as_ref().map_or(Standing::Stale, standing)
+    }
+
+    /// The label `result` of `anabranch_cache_requests_total`.
+    fn result(&self, standing: Standing) -> &'static str {
+        match (&self.kept, standing) {
+            (Some(_), Standing::Good | Standing::Due) => "hit",
+            (Some(_), _) => "stale",
+            (None, _) => "miss",
+        }
+    }
 }
 
 /// What was found for a request.
@@ -65,7 +102,38 @@ impl Shelf {
     pub fn new(bytes: u64) -> Shelf {
         Shelf {
             store: Arc::new(Store::new(bytes)),
+            shared: Arc::default(),
         }
+    }
+
+    /// Takes on what a configuration says. What is kept stays, as far as there is room. `hear` is told
+    /// when the Redis goes away, and when it is back.
+    pub fn configure(
+        &self,
+        settings: &settings::Cache,
+        hear: impl Fn(Change) + Send + Sync + 'static,
+    ) -> Result<(), String> {
+        self.store.resize(settings.memory);
+        let before = self.shared.load();
+        if before.as_ref().map(|shared| &shared.settings) == settings.redis.as_ref() {
+            return Ok(());
+        }
+        let shared = settings.redis.as_ref().map(|settings| {
+            let remote = Remote::new(settings)?;
+            remote.on_change(hear);
+            let store = Arc::downgrade(&self.store);
+            remote.on_purge(move |service, path| {
+                if let Some(store) = store.upgrade() {
+                    purge(&store, service, path);
+                }
+            });
+            Ok::<_, String>(Arc::new(Shared {
+                settings: settings.clone(),
+                remote,
+            }))
+        });
+        self.shared.store(shared.transpose()?);
+        Ok(())
     }
 
     /// How much is kept, roughly, in bytes.
@@ -75,32 +143,109 @@ impl Shelf {
 
     // === the response cache
 
-    pub async fn look(&self, exchange: &Exchange, cache: Cache) -> Looked {
-        let now = Instant::now();
-        let (kept, missed) = match self.place(exchange, cache) {
-            Ok(key) => (self.answer(&key), self.missed(cache)),
-            Err(why) => (None, why),
-        };
+    pub async fn look(
+        &self,
+        exchange: &Exchange,
+        cache: Cache,
+        service: &str,
+        observe: &dyn Observe,
+    ) -> Looked {
         let asked = asked(exchange, cache);
-        let Some(kept) = kept else {
-            return Looked {
-                standing: match asked.only_if_cached {
-                    true => Standing::Refused,
-                    false => Standing::Stale,
-                },
-                kept: None,
-                why: missed,
-            };
-        };
-        let standing = kept.standing(&asked, now, 1.0 - fastrand::f64());
-        Looked {
+        let chance = 1.0 - fastrand::f64();
+        let mut found = self.find(exchange, cache);
+        let mut standing = found.standing(&asked, chance);
+        observe.cache("memory", found.result(standing));
+        let is_done = matches!(
             standing,
-            kept: Some(kept),
-            why: match standing {
-                Standing::Unwanted => Forward::Request,
+            Standing::Good | Standing::Due | Standing::Unwanted
+        );
+        if !is_done && let Some(shared) = &*self.shared.load() {
+            let fetched = self.fetch(exchange, cache, service, shared);
+            let result = match timeout(shared.settings.timeout, fetched).await {
+                Ok(Ok(true)) => {
+                    found = self.find(exchange, cache);
+                    standing = found.standing(&asked, chance);
+                    "hit"
+                }
+                Ok(Ok(false)) => "miss",
+                Ok(Err(away)) => away.name(),
+                Err(_) => Away::TimedOut.name(),
+            };
+            observe.cache("redis", result);
+        }
+        Looked {
+            standing: match (standing, &found.kept) {
+                (Standing::Stale, None) if asked.only_if_cached => Standing::Refused,
+                _ => standing,
+            },
+            why: match (standing, &found.kept) {
+                (_, None) => found.missed,
+                (Standing::Unwanted, _) => Forward::Request,
                 _ => Forward::Stale,
             },
+            kept: found.kept,
         }
+    }
+
+    /// What memory has.
+    fn find(&self, exchange: &Exchange, cache: Cache) -> Found {
+        match self.place(exchange, cache) {
+            Ok(key) => Found {
+                kept: self.answer(&key),
+                missed: match cache.ttl {
+                    Ttl::For(_) => Forward::Miss,
+                    Ttl::FromHeaders => Forward::VaryMiss,
+                },
+            },
+            Err(missed) => Found { kept: None, missed },
+        }
+    }
+
+    /// Brings into memory what the shared store has, if that is newer: whether it was.
+    async fn fetch(
+        &self,
+        exchange: &Exchange,
+        cache: Cache,
+        service: &str,
+        shared: &Shared,
+    ) -> Result<bool, Away> {
+        let path = path_of(exchange);
+        let get = async |key: &Key| {
+            let name = Name::new(service, path, key.bytes());
+            let mut values = shared.remote.get(&[name]).await?;
+            Ok(values.pop().flatten())
+        };
+        let key = match self.place(exchange, cache) {
+            Ok(key) => key,
+            Err(_) => {
+                let url = url_key_of(exchange);
+                let note = get(&url).await?.and_then(wire::read_note);
+                let Some((names, epoch)) = note else {
+                    return Ok(false);
+                };
+                let varies = Arc::new(Varies {
+                    names,
+                    epoch,
+                    service: service.into(),
+                    path: path.into(),
+                });
+                self.put_note(url, varies.clone());
+                variant_key(exchange, &varies)
+            }
+        };
+        let Some(value) = get(&key).await? else {
+            return Ok(false);
+        };
+        let now = Instant::now();
+        let Some(kept) = wire::read_answer(value, now, SystemTime::now()) else {
+            return Ok(false);
+        };
+        let before = self.answer(&key);
+        let is_newer = before.is_none_or(|before| before.age(now) > kept.age(now));
+        if is_newer {
+            self.put_in_memory(key, Arc::new(kept));
+        }
+        Ok(is_newer)
     }
 
     /// What may stand in for a failure of this call.
@@ -126,10 +271,11 @@ impl Shelf {
                 let Vary::Names(names) = rules::vary(&kept.headers) else {
                     return None;
                 };
-                self.variant_key(exchange, &self.varies(exchange, names, &kept))
+                variant_key(exchange, &self.varies(exchange, names, &kept))
             }
         };
-        self.put(key, kept.clone());
+        self.share(&key, &kept);
+        self.put_in_memory(key, kept.clone());
         Some(kept)
     }
 
@@ -174,7 +320,7 @@ impl Shelf {
 
     /// A write has been answered: what was kept of its URL, and of the URLs that the answer names, is
     /// good no longer (RFC 9111 §4.4).
-    pub fn invalidate(&self, exchange: &Exchange, status: u16, answer: &HeaderMap) {
+    pub fn invalidate(&self, exchange: &Exchange, service: &str, status: u16, answer: &HeaderMap) {
         let call = exchange.call();
         if !rules::invalidates(&call.method, status) {
             return;
@@ -186,48 +332,47 @@ impl Shelf {
         });
         for target in std::iter::once(exchange.target.as_str()).chain(named) {
             for method in [Method::GET, Method::HEAD] {
-                self.store.remove(&url_key(call.origin(), &method, target));
+                let key = url_key(call.origin(), &method, target);
+                if let Some(shared) = &*self.shared.load() {
+                    let path = target.split('?').next().unwrap_or_default();
+                    let name = Name::new(service, path, key.bytes());
+                    shared.remote.remove(name);
+                }
+                self.store.remove(&key);
             }
         }
     }
 
-    /// Removes what is kept of a service, or of one path of it: how many entries that were.
+    /// Removes what is kept of a service, or of one path of it, in memory: how many entries that were.
     pub fn purge(&self, service: &str, path: Option<&str>) -> u64 {
-        self.store.purge(|entry| {
-            let (of_service, of_path) = match entry {
-                Entry::Answer(kept) => (&kept.service, &kept.path),
-                Entry::Varies(varies) => (&varies.service, &varies.path),
-            };
-            **of_service == *service && path.is_none_or(|path| **of_path == *path)
-        })
+        purge(&self.store, service, path)
+    }
+
+    /// As [`Shelf::purge`], in the store that all instances share, and in their memories. `None`: there
+    /// is none.
+    pub async fn purge_shared(
+        &self,
+        service: &str,
+        path: Option<&str>,
+    ) -> Option<Result<u64, String>> {
+        let shared = self.shared.load_full()?;
+        Some(shared.remote.purge(service, path).await)
     }
 
     /// The key of the answers to this exchange; why nothing can stand there.
     fn place(&self, exchange: &Exchange, cache: Cache) -> Result<Key, Forward> {
         match cache.ttl {
             Ttl::For(_) => Ok(full_key(exchange)),
-            Ttl::FromHeaders => {
-                let call = exchange.call();
-                let key = url_key(call.origin(), &call.method, &exchange.target);
-                match self.store.get(&key) {
-                    Some(Entry::Varies(varies)) => Ok(self.variant_key(exchange, &varies)),
-                    _ => Err(Forward::UriMiss),
-                }
-            }
-        }
-    }
-
-    fn missed(&self, cache: Cache) -> Forward {
-        match cache.ttl {
-            Ttl::For(_) => Forward::Miss,
-            Ttl::FromHeaders => Forward::VaryMiss,
+            Ttl::FromHeaders => match self.store.get(&url_key_of(exchange)) {
+                Some(Entry::Varies(varies)) => Ok(variant_key(exchange, &varies)),
+                _ => Err(Forward::UriMiss),
+            },
         }
     }
 
     /// The note about a URL whose answers differ by `names`: the one that is there, or a new one.
     fn varies(&self, exchange: &Exchange, names: Vec<HeaderName>, kept: &Kept) -> Arc<Varies> {
-        let call = exchange.call();
-        let key = url_key(call.origin(), &call.method, &exchange.target);
+        let key = url_key_of(exchange);
         if let Some(Entry::Varies(varies)) = self.store.get(&key)
             && varies.names == names
         {
@@ -239,28 +384,18 @@ impl Shelf {
             service: kept.service.clone(),
             path: kept.path.clone(),
         });
-        let size = varies.service.len() + varies.path.len() + 16 * varies.names.len();
-        self.store.put(key, Entry::Varies(varies.clone()), size);
+        if let Some(shared) = &*self.shared.load() {
+            let name = Name::new(&kept.service, &kept.path, key.bytes());
+            let note = wire::write_note(&varies.names, varies.epoch);
+            shared.remote.put(name, note, NOTE_KEPT_FOR);
+        }
+        self.put_note(key, varies.clone());
         varies
     }
 
-    fn variant_key(&self, exchange: &Exchange, varies: &Varies) -> Key {
-        let call = exchange.call();
-        let mut key = KeyBuilder::default();
-        key.part(b"variant");
-        key.part(call.origin().as_bytes());
-        key.part(call.method.as_str().as_bytes());
-        key.part(exchange.target.as_bytes());
-        key.part(&varies.epoch.to_le_bytes());
-        key.part(form(exchange).as_bytes());
-        for name in &varies.names {
-            let lines = exchange.headers.get_all(name).iter();
-            let lines: Vec<&[u8]> = lines.map(|line| line.as_bytes()).collect();
-            // Absent is another value than empty.
-            key.part(&[u8::from(!lines.is_empty())]);
-            key.part(&lines.join(&b", "[..]));
-        }
-        key.build()
+    fn put_note(&self, key: Key, varies: Arc<Varies>) {
+        let size = varies.service.len() + varies.path.len() + 16 * varies.names.len();
+        self.store.put(key, Entry::Varies(varies), size);
     }
 
     fn answer(&self, key: &Key) -> Option<Arc<Kept>> {
@@ -270,16 +405,25 @@ impl Shelf {
         }
     }
 
-    fn put(&self, key: Key, kept: Arc<Kept>) {
+    fn put_in_memory(&self, key: Key, kept: Arc<Kept>) {
         let size = kept.size();
         self.store.put(key, Entry::Answer(kept), size);
+    }
+
+    fn share(&self, key: &Key, kept: &Kept) {
+        if let Some(shared) = &*self.shared.load() {
+            let now = Instant::now();
+            let name = Name::new(&kept.service, &kept.path, key.bytes());
+            let value = wire::write_answer(kept, now, SystemTime::now());
+            shared.remote.put(name, value, kept.useful_for(now));
+        }
     }
 
     // === the last good answers
 
     pub fn keep_last_good(&self, exchange: &Exchange, service: &str, arrived: Arrived<'_>) {
         let kept = kept(exchange, service, arrived, for_ever());
-        self.put(last_key(exchange), Arc::new(kept));
+        self.put_in_memory(last_key(exchange), Arc::new(kept));
     }
 
     /// The last good answer to an exchange like this one, if it is no older than `at_most`.
@@ -290,6 +434,24 @@ impl Shelf {
     }
 }
 
+/// How long the shared store keeps a note of how answers differ: longer than most answers.
+const NOTE_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+fn purge(store: &Store<Entry>, service: &str, path: Option<&str>) -> u64 {
+    store.purge(|entry| {
+        let (of_service, of_path) = match entry {
+            Entry::Answer(kept) => (&kept.service, &kept.path),
+            Entry::Varies(varies) => (&varies.service, &varies.path),
+        };
+        **of_service == *service && path.is_none_or(|path| **of_path == *path)
+    })
+}
+
+/// The path that is asked, without the query.
+fn path_of(exchange: &Exchange) -> &str {
+    exchange.target.split('?').next().unwrap_or_default()
+}
+
 /// The body of an answer, to be kept: a copy, for what arrived may be a part of a larger buffer.
 pub fn bytes_of(answer: &Answer) -> Bytes {
     let body = answer.body.as_ref().map(json::Body::bytes);
@@ -297,7 +459,6 @@ pub fn bytes_of(answer: &Answer) -> Bytes {
 }
 
 fn kept(exchange: &Exchange, service: &str, arrived: Arrived<'_>, freshness: Freshness) -> Kept {
-    let path = exchange.target.split('?').next().unwrap_or_default();
     let mut headers = arrived.headers.clone();
     rules::trim(&mut headers);
     Kept {
@@ -305,7 +466,7 @@ fn kept(exchange: &Exchange, service: &str, arrived: Arrived<'_>, freshness: Fre
         headers,
         body: arrived.body,
         service: service.into(),
-        path: path.into(),
+        path: path_of(exchange).into(),
         received: Instant::now(),
         took: arrived.took,
         freshness,
@@ -401,11 +562,35 @@ fn full_key(exchange: &Exchange) -> Key {
     key.build()
 }
 
+fn variant_key(exchange: &Exchange, varies: &Varies) -> Key {
+    let call = exchange.call();
+    let mut key = KeyBuilder::default();
+    key.part(b"variant");
+    key.part(call.origin().as_bytes());
+    key.part(call.method.as_str().as_bytes());
+    key.part(exchange.target.as_bytes());
+    key.part(&varies.epoch.to_le_bytes());
+    key.part(form(exchange).as_bytes());
+    for name in &varies.names {
+        let lines = exchange.headers.get_all(name).iter();
+        let lines: Vec<&[u8]> = lines.map(|line| line.as_bytes()).collect();
+        // Absent is another value than empty.
+        key.part(&[u8::from(!lines.is_empty())]);
+        key.part(&lines.join(&b", "[..]));
+    }
+    key.build()
+}
+
 fn last_key(exchange: &Exchange) -> Key {
     let mut key = KeyBuilder::default();
     key.part(b"last");
     key.part(exchange.key().bytes());
     key.build()
+}
+
+fn url_key_of(exchange: &Exchange) -> Key {
+    let call = exchange.call();
+    url_key(call.origin(), &call.method, &exchange.target)
 }
 
 fn url_key(origin: &str, method: &Method, target: &str) -> Key {

@@ -34,6 +34,8 @@ pub enum Code {
     DependencyFailed,
     MissingValue,
     BadValue,
+    /// Of a `batch`: an element has no key, or the answer no row for it.
+    MissingRow,
     UnexpectedStatus,
     LoopDetected,
     Internal,
@@ -250,6 +252,12 @@ impl Code {
                 400,
                 "",
                 "A value may not stand where it is needed",
+            ),
+            Code::MissingRow => (
+                "missing_row",
+                502,
+                "",
+                "An answer for many has no row for an element",
             ),
             Code::UnexpectedStatus => (
                 "unexpected_status",

@@ -40,9 +40,9 @@ pub fn is_success(
 }
 
 /// `$.reply`, and nothing else.
-struct ReplyScope<'r> {
-    route: &'r Route,
-    reply: &'r Outcome,
+pub struct ReplyScope<'r> {
+    pub route: &'r Route,
+    pub reply: &'r Outcome,
 }
 
 impl Scope for ReplyScope<'_> {

@@ -1,6 +1,7 @@
 //! Runs one plan against a [`fetch::Fetch`]: order, deadline, fallback, stitching. Knows no socket, no
 //! YAML and no name. Read [`run`] first.
 
+pub mod batch;
 pub mod cache_status;
 pub mod code;
 pub mod computed;

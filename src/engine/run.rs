@@ -5,14 +5,16 @@
 //! set of futures, so that dropping the run cancels it. `resilience.md` §1 calls rendering and the
 //! fallback chain layers 1 and 2 of a call: they are here, the rest is behind [`Fetch`].
 
+mod batch;
 mod chain;
 mod expiry;
+mod flight;
+pub mod kept;
 pub mod progress;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
@@ -23,22 +25,24 @@ use crate::engine::code::Code;
 use crate::engine::context::{Context, Settled, WithReply};
 use crate::engine::errors::Entry;
 use crate::engine::fetch::{
-    Answer, CallError, Exchange, Fetch, Fetched, LEAST_TIME, Made, STITCH_RESERVE,
+    Answer, CacheNote, CallError, Exchange, Fetch, Fetched, LEAST_TIME, Made, STITCH_RESERVE,
 };
 use crate::engine::outcome::Outcome;
 use crate::engine::reply::Reply;
 use crate::engine::request::Accepted;
-use crate::engine::run::progress::{Item, List, Progress, Running, Stage};
-use crate::engine::{render, stitch};
+use crate::engine::run::flight::{Aim, Landing, Launch, Ticket, fly};
+use crate::engine::run::kept::Kept;
+use crate::engine::run::progress::{List, Next, Progress, Running, Stage};
+use crate::engine::{batch as answers, render, stitch};
 use crate::json::{Body, Fault, Value};
 use crate::path::{Env, Frame};
 use crate::plan::{CallId, ForEach, Role, Route};
+use crate::template::json::Json;
 use crate::template::{Failure, FailureKind, choice};
 
 /// Runs `route` for one request. Ends by `accepted.request.deadline`.
 pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: Accepted, fetch: &F) -> Reply {
-    let last_good = |exchange: &Exchange, at_most| fetch.last_good(exchange, at_most);
-    let mut run = Run::new(route, &accepted, &last_good);
+    let mut run = Run::new(route, &accepted, fetch);
     run.begin();
     let mut flights = FuturesUnordered::new();
     let end = sleep_until(run.end);
@@ -49,37 +53,19 @@ pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: Accepted, fetch: &F) ->
         }
         tokio::select! {
             biased;
-            Some((ticket, fetched)) = flights.next() => run.land(ticket, fetched),
+            Some(landing) = flights.next() => run.land(landing),
             () = &mut end => run.expire(),
         }
     }
     if run.failure.is_some() && Instant::now() >= run.end {
         // What else ends at this moment does not depend on which was polled first.
-        while let Some(Some((ticket, fetched))) = flights.next().now_or_never() {
-            run.land(ticket, fetched);
+        while let Some(Some(landing)) = flights.next().now_or_never() {
+            run.land(landing);
         }
         run.expire();
     }
     drop(flights);
     stitch::reply(run, fetch).await
-}
-
-async fn fly<F: Fetch>(fetch: &F, launch: Launch) -> (Ticket, Fetched) {
-    (launch.ticket, fetch.fetch(launch.exchange).await)
-}
-
-/// A call to be made, and what it is made for.
-struct Launch {
-    ticket: Ticket,
-    exchange: Exchange,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Ticket {
-    call: CallId,
-    item: usize,
-    /// `None`: the call itself. Else the place in its chain of the fallback call that is asked.
-    fallback: Option<usize>,
 }
 
 /// A required call has failed, and with it the route.
@@ -106,14 +92,11 @@ pub struct Run<'r> {
     /// Calls that may start, or whose items have moved.
     work: VecDeque<CallId>,
     launches: Vec<Launch>,
-    last_good: &'r LastGood<'r>,
+    kept: &'r dyn Kept,
 }
 
-/// [`Fetch::last_good`].
-type LastGood<'r> = dyn Fn(&Exchange, Duration) -> Option<Answer> + Sync + 'r;
-
 impl<'r> Run<'r> {
-    fn new(route: &'r Arc<Route>, accepted: &'r Accepted, last_good: &'r LastGood<'r>) -> Run<'r> {
+    fn new(route: &'r Arc<Route>, accepted: &'r Accepted, kept: &'r dyn Kept) -> Run<'r> {
         let progress = route.calls.iter().map(|call| match call.role {
             Role::Normal => Progress::Waiting(call.needs.len()),
             Role::Fallback | Role::Detached | Role::Pass => Progress::Apart,
@@ -128,7 +111,7 @@ impl<'r> Run<'r> {
             progress: progress.collect(),
             work: VecDeque::new(),
             launches: Vec::new(),
-            last_good,
+            kept,
         }
     }
 
@@ -174,13 +157,14 @@ impl<'r> Run<'r> {
             Some(Err(error)) => return self.fail_list(id, error),
         };
         let items = list.as_ref().map_or(1, |list| list.ranges.len());
-        let running = self.running(id);
-        running.items.resize_with(items, Item::default);
-        running.list = list;
+        self.running(id).hold(items, list);
+        if call.batch().is_some() {
+            self.begin_batch(id);
+        }
         self.go_on(id);
     }
 
-    /// Starts items as far as the concurrency allows; settles the call when none is left.
+    /// Starts what is next as far as the concurrency allows; settles the call when nothing is left.
     fn go_on(&mut self, id: CallId) {
         let for_each = self.route.calls[id.0].for_each.as_ref();
         let most = for_each.map_or(1, |for_each| for_each.concurrency);
@@ -188,14 +172,12 @@ impl<'r> Run<'r> {
             let Progress::Running(running) = &mut self.progress[id.0] else {
                 return;
             };
-            if running.next == running.items.len() || running.open >= most {
-                break;
+            match running.next(most) {
+                Some(Next::Item(item)) => self.start_item(id, item),
+                Some(Next::Chunk(number)) => self.start_chunk(id, number),
+                Some(Next::Parked(item)) => self.resume(id, item),
+                None => break,
             }
-            let item = running.next;
-            running.next += 1;
-            running.open += 1;
-            running.items[item].started = Some(Instant::now());
-            self.start_item(id, item);
         }
         self.settle_if_done(id);
     }
@@ -230,27 +212,35 @@ impl<'r> Run<'r> {
     }
 
     fn start_item(&mut self, id: CallId, item: usize) {
+        if !self.is_wanted(id, item) {
+            return;
+        }
+        match self.exchange(id, id, item) {
+            Ok(exchange) => {
+                let state = &mut self.running(id).items[item];
+                state.stage = Stage::Asking;
+                state.made = exchange.made.clone();
+                self.launch(id, Aim::Item(item), exchange);
+            }
+            Err(error) => self.fail_item(id, item, error),
+        }
+    }
+
+    /// Whether an item is to be asked for at all; one that is not has ended.
+    fn is_wanted(&mut self, id: CallId, item: usize) -> bool {
         let call = &self.route.calls[id.0];
         if call.when_per_element
             && let Some(when) = &call.when
             && !self.with_env(id, item, |env| when.holds(env))
         {
-            return self.finish_item(id, item, Outcome::skipped());
+            self.finish_item(id, item, Outcome::skipped());
+            return false;
         }
         if self.is_left_out(id) {
-            return self.fail_item(id, item, CallError::new(Code::Overloaded));
+            self.fail_item(id, item, CallError::new(Code::Overloaded));
+            return false;
         }
-        match self.exchange(id, id, item) {
-            Ok(exchange) => {
-                let ticket = Ticket {
-                    call: id,
-                    item,
-                    fallback: None,
-                };
-                self.launch(ticket, Stage::Asking, exchange);
-            }
-            Err(error) => self.fail_item(id, item, error),
-        }
+        true
     }
 
     /// A brownout spares the services what is optional.
@@ -260,14 +250,9 @@ impl<'r> Run<'r> {
         is_brownout && call.optional && call.role == Role::Normal
     }
 
-    fn launch(&mut self, ticket: Ticket, stage: Stage, exchange: Exchange) {
-        let made = exchange.made.clone();
-        match ticket.fallback {
-            None => self.running(ticket.call).items[ticket.item].made = made,
-            Some(_) => self.asked(exchange.call).made.push(made),
-        }
-        self.running(ticket.call).items[ticket.item].stage = stage;
-        self.launches.push(Launch { ticket, exchange });
+    fn launch(&mut self, call: CallId, aim: Aim, exchange: Exchange) {
+        let ticket = Ticket { call, aim };
+        self.launches.push(Launch::Call(ticket, exchange));
     }
 
     /// Renders `called`, which is `owner` itself or a call of its chain.
@@ -297,39 +282,38 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// A call has answered or failed, all its attempts included.
-    fn land(&mut self, ticket: Ticket, fetched: Fetched) {
-        let Ticket {
-            call: id,
-            item,
-            fallback,
-        } = ticket;
+    fn land(&mut self, landing: Landing) {
+        let (Landing::Call(Ticket { call: id, .. }, _) | Landing::Found(id, _)) = &landing;
         // A list that has failed as a whole has elements under way.
         if !matches!(self.progress[id.0], Progress::Running(_)) {
             return;
         }
-        match fallback {
-            None => {
-                let running = self.running(id);
-                running.attempts += fetched.attempts;
-                running.items[item].attempts = fetched.attempts;
-                running.items[item].made = Made::default();
-                let note = fetched.note;
-                running.items[item].note = note;
-                let taken = fetched
-                    .result
-                    .and_then(|answer| self.take(id, id, item, answer));
-                match taken {
-                    Ok(answer) => self.finish_item(id, item, Outcome::answered(answer, note)),
-                    Err(error) => self.fail_item(id, item, error),
-                }
-            }
-            Some(place) => self.land_fallback(id, item, place, fetched),
+        match landing {
+            Landing::Found(id, found) => self.land_found(id, found),
+            Landing::Call(Ticket { call: id, aim }, fetched) => match aim {
+                Aim::Item(item) => self.land_item(id, item, fetched),
+                Aim::Chunk(number) => self.land_chunk(id, number, fetched),
+                Aim::Fallback { item, place } => self.land_fallback(id, item, place, fetched),
+            },
         }
         // At the end of the time what else ends is told before anything else is looked at: `expire`.
         if Instant::now() < self.end {
             self.advance();
         }
+    }
+
+    /// A call has answered or failed, all its attempts included.
+    fn land_item(&mut self, id: CallId, item: usize, fetched: Fetched) {
+        let running = self.running(id);
+        running.attempts += fetched.attempts;
+        running.items[item].attempts = fetched.attempts;
+        running.items[item].made = Made::default();
+        let note = fetched.note;
+        running.items[item].note = note;
+        let taken = fetched
+            .result
+            .and_then(|answer| self.take(id, id, item, answer));
+        self.end_item(id, item, taken, note);
     }
 
     /// Applies `take` of `called`.
@@ -341,18 +325,35 @@ impl<'r> Run<'r> {
         answer: Answer,
     ) -> Result<Answer, CallError> {
         let call = &self.route.calls[called.0];
+        if call.batch().is_some() {
+            // What is kept of such a call is a row.
+            let body = answer.body.as_ref();
+            let row = body.map_or(Value::NULL, |body| body.whole());
+            let row = answers::slice(body, row);
+            return self.take_row(owner, item, answer, row);
+        }
         let Some(take) = &call.take else {
             return Ok(answer);
         };
+        self.reshaped(called, take, answer, self.frame(owner, item).as_ref())
+    }
+
+    /// What `take` makes of an answer.
+    fn reshaped(
+        &self,
+        called: CallId,
+        take: &Json,
+        answer: Answer,
+        frame: Option<&Frame<'_>>,
+    ) -> Result<Answer, CallError> {
         let reply = Outcome::answered(answer, None);
         let scope = WithReply {
             context: &self.context,
             reply: &reply,
         };
-        let frame = self.frame(owner, item);
         let env = Env {
             scope: &scope,
-            frame: frame.as_ref(),
+            frame,
         };
         let mut out = Vec::new();
         let is_present = take
@@ -387,12 +388,25 @@ impl<'r> Run<'r> {
         })
     }
 
+    /// The item has answered, or what came has no place in it.
+    fn end_item(
+        &mut self,
+        id: CallId,
+        item: usize,
+        taken: Result<Answer, CallError>,
+        note: Option<CacheNote>,
+    ) {
+        match taken {
+            Ok(answer) => self.finish_item(id, item, Outcome::answered(answer, note)),
+            Err(error) => self.fail_item(id, item, error),
+        }
+    }
+
     fn finish_item(&mut self, id: CallId, item: usize, mut outcome: Outcome) {
         let running = self.running(id);
         // Also where it failed, or something stood in: the cache was asked all the same.
-        outcome.note = running.items[item].note;
-        running.items[item].stage = Stage::Done(outcome);
-        running.open -= 1;
+        outcome.note = outcome.note.or(running.items[item].note);
+        running.finish(item, outcome);
         self.work.push_back(id);
     }
 
@@ -400,7 +414,7 @@ impl<'r> Run<'r> {
         let Progress::Running(running) = &mut self.progress[id.0] else {
             return;
         };
-        if running.open > 0 || running.next < running.items.len() {
+        if running.left > 0 {
             return;
         }
         let is_list = running.list.is_some();

@@ -95,7 +95,7 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
         started,
         elapsed: started.elapsed(),
         items: None,
-        of_cache: 0,
+        of_cache: usize::from(of_cache),
         cache: note.map(Tally::one),
     });
     match result {

@@ -29,6 +29,7 @@ use crate::template::json::Json;
 pub struct Table {
     pub server: settings::Server,
     pub admin: settings::Admin,
+    pub cache: settings::Cache,
     pub services: Vec<settings::Service>,
     pub routes: Vec<Arc<Route>>,
     pub matcher: matcher::Matcher,
@@ -172,9 +173,9 @@ pub struct Call {
     /// What the key of its answers begins with, so that two calls share one only if they would take
     /// the same answer for a success: the service's origin, `decode` and `success_when`.
     pub key_prefix: String,
-    /// What is read of the service's body as it came (and, without `take`, of `.body`).
+    /// What is read of the service's body as it came (and, without `take` and `batch`, of `.body`).
     pub raw_demand: Demand,
-    /// With `take`: what is read of what `take` gives.
+    /// With `take` or `batch`: what is read of what `take` gives, or of a row.
     pub taken_demand: Option<Demand>,
 }
 
@@ -192,6 +193,16 @@ impl Call {
             Some(end) => &self.key_prefix[..end],
             None => &self.key_prefix,
         }
+    }
+
+    /// One request is for many elements.
+    pub fn batch(&self) -> Option<&Batch> {
+        self.for_each.as_ref()?.batch.as_ref()
+    }
+
+    /// It is asked and nothing more: a GET, a HEAD, or a POST or PATCH that is `safe`.
+    pub fn asks(&self) -> bool {
+        !self.write && !matches!(self.method, Method::PUT | Method::DELETE)
     }
 
     /// What is read of `.body`, whether it came from the service or from a fallback.
@@ -275,6 +286,16 @@ pub struct ForEach {
     /// In percent, 0 to 100. An optional call has no floor: 0.
     pub min_ok: f64,
     pub batch: Option<Batch>,
+}
+
+impl ForEach {
+    /// The requests that its elements take at most, without what stands in for them.
+    pub fn requests(&self) -> usize {
+        match &self.batch {
+            Some(batch) => self.max_items.div_ceil(batch.size.max(1)),
+            None => self.max_items,
+        }
+    }
 }
 
 /// One request for many elements of a `for_each`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::document::Secret;
 use crate::json;
 use crate::policy::{breaker, budget, bulkhead};
 
@@ -74,6 +75,22 @@ pub struct Admin {
     pub listen: SocketAddr,
 }
 
+/// `cache`: where good answers are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Bytes.
+    pub memory: u64,
+    pub redis: Option<Redis>,
+}
+
+/// The store that all instances share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    pub url: Secret,
+    /// The longest that one lookup waits.
+    pub timeout: Duration,
+}
+
 impl Default for Server {
     /// The figures of `resilience.md` §2.
     fn default() -> Self {
@@ -109,6 +126,15 @@ impl Default for Server {
                 max: Duration::from_secs(30),
             },
             server_timing: false,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache {
+            memory: 64 * 1024 * 1024,
+            redis: None,
         }
     }
 }

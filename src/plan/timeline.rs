@@ -96,17 +96,18 @@ pub fn wait(service: &Service) -> Duration {
     }
 }
 
-/// How often a call is asked for one client request: once for each of its elements, a fallback call
-/// once for each element of those that it stands in for.
+/// How often a call is asked for one client request: once for each of its elements, or for `size` of
+/// them where it has a `batch`; a fallback call once for each element of those that it stands in for.
 pub fn asked(route: &Route, id: CallId) -> u64 {
-    let items = |call: &Call| match &call.for_each {
-        Some(for_each) => for_each.max_items as u64,
-        None => 1,
-    };
     let call = &route.calls[id.0];
+    let for_each = call.for_each.as_ref();
     if call.role != Role::Fallback {
-        return items(call);
+        return for_each.map_or(1, |for_each| for_each.requests() as u64);
     }
+    let items = |owner: &Call| {
+        let for_each = owner.for_each.as_ref();
+        for_each.map_or(1, |for_each| for_each.max_items as u64)
+    };
     let owners = route.calls.iter().flat_map(|owner| {
         let named = fallback_calls(owner).filter(|called| *called == id);
         named.map(|_| items(owner))
@@ -206,11 +207,23 @@ impl Timing<'_> {
 
     fn length(&self, call: &Call, start: Duration) -> Duration {
         let once = self.once(call, start);
-        let rounds = match &call.for_each {
-            Some(for_each) => for_each.max_items.div_ceil(for_each.concurrency.max(1)),
-            None => 1,
+        let all = match &call.for_each {
+            Some(for_each) => {
+                let rounds = |count: usize| {
+                    let rounds = count.div_ceil(for_each.concurrency.max(1));
+                    u32::try_from(rounds).unwrap_or(u32::MAX)
+                };
+                let asked = rounds(for_each.requests());
+                // Behind a `batch` each element has fallback calls of its own; the first is in `once`.
+                let more = rounds(for_each.max_items).saturating_sub(asked);
+                let stood_in = fallback_calls(call).map(|called| {
+                    let own = self.own(&self.route.calls[called.0]);
+                    own.saturating_mul(more)
+                });
+                stood_in.fold(once.saturating_mul(asked), Duration::saturating_add)
+            }
+            None => once,
         };
-        let all = once.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
         match call.timeout {
             Some(_) => all,
             // What the route has left, whenever it starts.
@@ -415,6 +428,32 @@ services:
             "  a: { get: /, timeout: 400ms, attempt_timeout: 50ms, retry: false, for_each: \"p in $.request.query_list.p\", max_items: 20, concurrency: 2 }",
             "",
             "a 0..1500 = 1500 by a, 40 requests",
+        );
+    }
+
+    /// 120 elements are three requests of at most 50 keys; what stands in for an element is one request
+    /// for each, of which two are under way.
+    #[test]
+    fn a_batch_is_few_requests_and_a_fallback_call_of_it_is_many() {
+        let bulk = "get: /, timeout: 100ms, retry: false, for_each: \"p in $.request.query_list.p\", max_items: 120, query: { k: $.keys }";
+        let batch = |size: &str| {
+            format!("batch: {{ key: $.p, {size}rows: \"$.reply.body[*]\", match: $.row.k }}")
+        };
+        let row = |name: &str, keys: &str, expected: &str| {
+            let calls = format!(
+                "  a: {{ {bulk}, {keys} }}\n  c: {{ get: /, timeout: 70ms, retry: false }}"
+            );
+            check(&format!("batch-{name}"), "60s", &calls, "", expected);
+        };
+        let whole = batch("");
+        row("whole", &whole, "a 0..100, c 0..70 = 100 by a, 4 requests");
+        let cut = format!("{}, concurrency: 2", batch("size: 50, "));
+        row("cut", &cut, "a 0..200, c 0..70 = 200 by a, 8 requests");
+        // Two rounds of 100 + 70 ms, and what 58 more rounds of 70 ms take.
+        row(
+            "calls",
+            &format!("{cut}, fallback: [ {{ call: c }} ]"),
+            "a 0..4400, c 0..70 = 4400 by a, 246 requests",
         );
     }
 

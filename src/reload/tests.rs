@@ -113,6 +113,7 @@ fn empty_table() -> Table {
     Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services: Vec::new(),
         routes: Vec::new(),
         matcher: Default::default(),

@@ -62,6 +62,7 @@ fn meters_of(telemetry: &Telemetry, services: Vec<settings::Service>) -> Meters 
     telemetry.meters(&Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services,
         routes: Vec::new(),
         matcher: Default::default(),
@@ -319,6 +320,22 @@ fn a_reload_changes_no_breaker_and_hides_those_that_are_gone() {
     let counted =
         "anabranch_breaker_transitions_total{service=\"shop\",endpoint=\"0\",to=\"open\"} 1";
     holds(&telemetry, &[line, counted]);
+}
+
+#[test]
+fn lookups_are_counted_by_store_and_result() {
+    let telemetry = Telemetry::new(Log::silent());
+    let meters = meters(&telemetry);
+    for (store, result) in [("memory", "hit"), ("memory", "hit"), ("redis", "resting")] {
+        meters.cache(store, result);
+    }
+    holds(
+        &telemetry,
+        &[
+            "anabranch_cache_requests_total{store=\"memory\",result=\"hit\"} 2",
+            "anabranch_cache_requests_total{store=\"redis\",result=\"resting\"} 1",
+        ],
+    );
 }
 
 #[test]

@@ -126,6 +126,11 @@ impl Text {
         self.constant.as_deref()
     }
 
+    /// The path, if it is one and no text with holes.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.choice.as_ref()
+    }
+
     pub fn bind(&mut self, binder: &mut dyn Bind) -> Result<(), Error> {
         match &mut self.choice {
             Some(choice) => choice.bind(binder),

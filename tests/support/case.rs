@@ -20,6 +20,8 @@ pub struct Case {
     pub is_exact: bool,
     /// Lines without needless spaces; `None` where a case does not look.
     pub calls: Option<Vec<String>>,
+    /// Likewise.
+    pub record: Option<Vec<String>>,
 }
 
 /// The first line, the header lines and the body of a request or a reply.
@@ -85,6 +87,7 @@ fn case(name: String, mut blocks: HashMap<String, String>) -> Case {
                 .unwrap_or_else(|| missing("http reply")),
         ),
         calls: take("text calls").map(|text| text.lines().map(one_spaced).collect()),
+        record: take("text record").map(|text| text.lines().map(one_spaced).collect()),
         name: name.clone(),
     };
     let left: Vec<&String> = blocks.keys().collect();

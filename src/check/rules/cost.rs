@@ -41,9 +41,11 @@ pub fn wide_loops(facts: &Facts<'_>) -> Vec<Diagnostic> {
         let Some(for_each) = &call.for_each else {
             continue;
         };
-        let fan_out = for_each.max_items.min(for_each.concurrency);
+        // What stands in is asked for each element by itself.
         let called = timeline::fallback_calls(call).map(|called| &facts.route.calls[called.0]);
-        for asked in [call].into_iter().chain(called) {
+        let called = called.map(|called| (called, for_each.max_items));
+        for (asked, requests) in [(call, for_each.requests())].into_iter().chain(called) {
+            let fan_out = requests.min(for_each.concurrency);
             let service = &facts.services[asked.service.0];
             let Some(most) = service.bulkhead.map(|bulkhead| bulkhead.max) else {
                 continue;
@@ -67,7 +69,7 @@ fn widest(document: &document::Call) -> Span {
 
 fn too_wide(call: &str, fan_out: usize, service: &Service, most: usize, span: Span) -> Diagnostic {
     let message = format!(
-        "`{call}` asks for {fan_out} elements at a time, `{}` takes {most}",
+        "`{call}` makes {fan_out} requests at a time, `{}` takes {most}",
         service.name
     );
     let help =

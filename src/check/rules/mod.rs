@@ -1,5 +1,6 @@
 //! What is no error and yet seldom meant: one file for each kind of question.
 
+mod bulk;
 mod chain;
 mod cost;
 mod graph;
@@ -24,14 +25,16 @@ pub struct Facts<'f> {
     pub is_whole: bool,
 }
 
-/// The warnings that are about no route in particular.
+/// The warnings that are about no route by itself.
 pub fn apply_to_all(
-    server: &document::Server,
+    documents: &document::Documents,
     routes: &[(Arc<Route>, Vec<Read>)],
     services: &[Service],
-) -> Option<Diagnostic> {
+) -> Vec<Diagnostic> {
+    let mut found = bulk::one_by_one(&documents.routes, routes, services);
     let routes = routes.iter().map(|(route, _)| route.as_ref());
-    cost::little_memory(server, routes, services)
+    found.extend(cost::little_memory(&documents.server, routes, services));
+    found
 }
 
 /// All warnings about a route.

@@ -441,6 +441,12 @@ pub const GATEWAY_DOCUMENT: &[Key] = &[
     key("server", Of(Object::Server), "", "the listener for clients"),
     key("admin", Of(Object::Admin), "", "the listener for operators"),
     key(
+        "cache",
+        Of(Object::Cache),
+        "",
+        "where good answers are kept",
+    ),
+    key(
         "defaults",
         Of(Object::Defaults),
         "",
@@ -608,6 +614,28 @@ pub const ADMIN: &[Key] = &[key(
     "127.0.0.1:9901",
     "counts at start only",
 )];
+
+pub const CACHE: &[Key] = &[
+    key(
+        "memory",
+        Size,
+        "64MiB",
+        "what kept answers may take in this process",
+    ),
+    key(
+        "redis",
+        RedisUrl,
+        "",
+        "a Redis that keeps them for all instances: `redis://host:6379`, `rediss://…` by TLS, or \
+         `unix:///path`",
+    ),
+    key(
+        "redis_timeout",
+        Duration,
+        "20ms",
+        "how long a request waits for what the Redis has; only with `redis`",
+    ),
+];
 
 pub const DEFAULTS: &[Key] = &[
     key(

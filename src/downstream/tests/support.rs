@@ -319,6 +319,7 @@ pub fn table(service: settings::Service) -> Table {
     Table {
         server: settings::Server::default(),
         admin: settings::Admin::default(),
+        cache: settings::Cache::default(),
         services: vec![service],
         routes: Vec::new(),
         matcher: Default::default(),

@@ -10,8 +10,9 @@ use crate::engine::errors::Entry;
 use crate::engine::fetch::{CallError, Fetched};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record;
+use crate::engine::run::flight::Aim;
 use crate::engine::run::progress::{Asked, Progress, Stage};
-use crate::engine::run::{RouteFailure, Run, Ticket, client_status};
+use crate::engine::run::{RouteFailure, Run, client_status};
 use crate::json::Body;
 use crate::plan::{CallId, FallbackKind};
 
@@ -65,7 +66,10 @@ impl Run<'_> {
                 self.add_entry(id, item, None);
                 self.fail_route(id, error, status);
             }
-            None => self.walk_chain(id, item, 0),
+            None => match self.stale_if_error(id, item, error.code) {
+                Some(body) => self.stand_in(id, item, body, Origin::Stale, "stale"),
+                None => self.walk_chain(id, item, 0),
+            },
         }
     }
 
@@ -96,7 +100,7 @@ impl Run<'_> {
                 }
                 FallbackKind::Call(_) if self.is_left_out(id) => {}
                 FallbackKind::Call(called) => {
-                    if !self.needs_are_met(*called) {
+                    if !self.needs_are_met(*called) || !self.has_place(id, item) {
                         let state = &mut self.running(id).items[item];
                         state.stage = Stage::Parked(place);
                         state.asked = None;
@@ -106,12 +110,9 @@ impl Run<'_> {
                     self.running(id).items[item].asked = Some(Instant::now());
                     match self.exchange(id, *called, item) {
                         Ok(exchange) => {
-                            let ticket = Ticket {
-                                call: id,
-                                item,
-                                fallback: Some(place),
-                            };
-                            return self.launch(ticket, Stage::AskingFallback(place), exchange);
+                            self.running(id).items[item].stage = Stage::AskingFallback(place);
+                            self.asked(*called).made.push(exchange.made.clone());
+                            return self.launch(id, Aim::Fallback { item, place }, exchange);
                         }
                         Err(error) => self.add_fallback_entry(id, *called, item, &error, 0),
                     }
@@ -126,13 +127,23 @@ impl Run<'_> {
         needs.all(|need| self.context.settled[need.0].is_some())
     }
 
-    /// The body of the last good answer to the same request, if it is no older than `at_most`.
-    fn last_good(&self, id: CallId, item: usize, at_most: Duration) -> Option<Option<Body>> {
-        let exchange = self.rendered(id, id, item).ok()?;
-        let answer = (self.last_good)(&exchange, at_most)?;
-        self.take(id, id, item, answer)
-            .ok()
-            .map(|answer| answer.body)
+    /// Whether a fallback call of this item may be under way now.
+    fn has_place(&mut self, id: CallId, item: usize) -> bool {
+        let for_each = self.route.calls[id.0].for_each.as_ref();
+        let most = for_each.map_or(1, |for_each| for_each.concurrency);
+        let running = self.running(id);
+        let has_place = running.has_place(item, most);
+        if let (false, Some(bulk)) = (has_place, &mut running.bulk) {
+            bulk.park(item);
+        }
+        has_place
+    }
+
+    /// Goes on with a chain that waited for a place.
+    pub(super) fn resume(&mut self, id: CallId, item: usize) {
+        if let Stage::Parked(place) = self.running(id).items[item].stage {
+            self.walk_chain(id, item, place);
+        }
     }
 
     fn stand_in(

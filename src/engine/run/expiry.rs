@@ -28,9 +28,14 @@ impl Run<'_> {
     }
 
     fn expire_call(&mut self, id: CallId) {
-        let Progress::Running(running) = &self.progress[id.0] else {
+        let Progress::Running(running) = &mut self.progress[id.0] else {
             return;
         };
+        if let Some(bulk) = &mut running.bulk {
+            let (closed, sent) = bulk.close();
+            running.open -= closed;
+            running.attempts += sent;
+        }
         for item in 0..running.items.len() {
             let Progress::Running(running) = &self.progress[id.0] else {
                 return;
@@ -41,6 +46,10 @@ impl Run<'_> {
                     let state = &mut self.running(id).items[item];
                     state.attempts = state.made.so_far().max(1);
                     self.fail_item(id, item, CallError::new(Code::Timeout));
+                }
+                // Nothing was sent.
+                Stage::LookedUp => {
+                    self.fail_item(id, item, CallError::new(Code::DeadlineExhausted));
                 }
                 Stage::Parked(place) => {
                     self.end_fallback(id, item, place, Code::DeadlineExhausted, 0);

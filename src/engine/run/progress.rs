@@ -11,6 +11,7 @@ use crate::engine::context::Settled;
 use crate::engine::fetch::{CacheNote, CallError, Made};
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record;
+use crate::engine::run::batch::Bulk;
 use crate::json::Value;
 
 /// How far one call is.
@@ -64,9 +65,24 @@ pub struct Running {
     pub attempts: u32,
     pub(super) items: Vec<Item>,
     pub(super) list: Option<List>,
-    pub(super) next: usize,
+    /// Of a `batch`.
+    pub(super) bulk: Option<Bulk>,
+    next: usize,
+    /// What is under way, and bounded by the concurrency: items, or requests for many and what stands
+    /// in for single elements of them.
     pub(super) open: usize,
+    /// Items that have not ended.
+    pub(super) left: usize,
     pub(super) failed: usize,
+}
+
+/// What a call under way may begin.
+pub(super) enum Next {
+    Item(usize),
+    /// A request of a `batch`.
+    Chunk(usize),
+    /// An element of a `batch` whose fallback call waited for a place.
+    Parked(usize),
 }
 
 /// The elements of a `for_each`, copied out of the context document.
@@ -78,6 +94,8 @@ pub(super) struct List {
 #[derive(Default)]
 pub(super) struct Item {
     pub(super) stage: Stage,
+    /// It counts in `open`.
+    pub(super) is_open: bool,
     pub(super) started: Option<Instant>,
     pub(super) attempts: u32,
     /// Those of the call itself while it is under way.
@@ -95,9 +113,11 @@ pub(super) struct Item {
 pub(super) enum Stage {
     #[default]
     Waiting,
+    /// The cache is asked for its key.
+    LookedUp,
     /// The call itself is under way.
     Asking,
-    /// The fallback call at this place of the chain waits for its own needs.
+    /// The fallback call at this place of the chain waits for its own needs, or for a place.
     Parked(usize),
     /// The fallback call at this place of the chain is under way.
     AskingFallback(usize),
@@ -117,10 +137,53 @@ impl Running {
             attempts: 0,
             items: Vec::new(),
             list: None,
+            bulk: None,
             next: 0,
             open: 0,
+            left: 0,
             failed: 0,
         }
+    }
+
+    /// Says what there is to do.
+    pub(super) fn hold(&mut self, items: usize, list: Option<List>) {
+        self.items.resize_with(items, Item::default);
+        self.left = items;
+        self.list = list;
+    }
+
+    /// What may begin while no more than `most` are under way.
+    pub(super) fn next(&mut self, most: usize) -> Option<Next> {
+        if self.open >= most {
+            return None;
+        }
+        if let Some(bulk) = &mut self.bulk {
+            return bulk.next();
+        }
+        let item = self.items.get_mut(self.next)?;
+        item.started = Some(Instant::now());
+        item.is_open = true;
+        self.open += 1;
+        self.next += 1;
+        Some(Next::Item(self.next - 1))
+    }
+
+    /// A place for an item among what is under way: it has one, or there is room, or it has to wait.
+    pub(super) fn has_place(&mut self, item: usize, most: usize) -> bool {
+        let is_open = self.items[item].is_open;
+        if !is_open && self.open >= most {
+            return false;
+        }
+        self.items[item].is_open = true;
+        self.open += usize::from(!is_open);
+        true
+    }
+
+    pub(super) fn finish(&mut self, item: usize, outcome: Outcome) {
+        let item = &mut self.items[item];
+        item.stage = Stage::Done(outcome);
+        self.open -= usize::from(std::mem::take(&mut item.is_open));
+        self.left -= 1;
     }
 
     /// What the record says of a call that settled.
@@ -165,6 +228,9 @@ impl Running {
 
     /// What items that have not ended have sent.
     fn under_way(&self) -> u32 {
+        if let Some(bulk) = &self.bulk {
+            return bulk.under_way();
+        }
         let items = self.items.iter();
         let asking = items.filter(|item| matches!(item.stage, Stage::Asking));
         asking.map(|item| item.made.so_far()).sum()

@@ -2,6 +2,7 @@
 
 mod answers;
 mod any;
+mod batch;
 mod brownout;
 mod deadline;
 mod detached;

@@ -17,14 +17,14 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::config;
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, CallError, Exchange, Fetch, Fetched, Head, Identity, Opened, StreamedRequest,
+    Answer, CallError, Exchange, Fetch, Fetched, Head, Identity, Made, Opened, StreamedRequest,
 };
 use crate::engine::reply::{Reply, ReplyBody};
 use crate::engine::request::{Request, RequestBody};
 use crate::engine::{input, judge, run};
 use crate::json;
 use crate::plan::compile::compile;
-use crate::plan::{Role, Route};
+use crate::plan::{CallId, Role, Route};
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
@@ -292,6 +292,7 @@ pub struct Asked {
 }
 
 /// What came of it.
+#[derive(Default)]
 pub struct Seen {
     pub status: u16,
     pub body: String,
@@ -302,6 +303,8 @@ pub struct Seen {
     pub sent: Vec<String>,
     /// `NAME=OUTCOME` of the record, in the order of the file.
     pub calls: String,
+    /// Of each call of the record.
+    pub attempts: Vec<u32>,
     /// The names of the calls that are to be sent afterwards.
     pub detached: Vec<String>,
 }
@@ -359,28 +362,49 @@ fn request(route: &Route, asked: Asked) -> Request {
 
 /// Runs a plan; a request that does not fit its input is answered with the problem.
 pub async fn ask(route: &Arc<Route>, script: &str, asked: Asked) -> Seen {
-    let scripted = Scripted::new(script);
-    let began = Instant::now();
-    let reply = match input::accept(route, request(route, asked)) {
-        Ok(accepted) => run::run(route, accepted, &scripted).await,
-        Err(problem) => {
-            return Seen {
-                status: problem.status,
-                body: String::from_utf8(problem.body("req-1")).unwrap(),
-                headers: HeaderMap::new(),
-                took: 0,
-                trace: String::new(),
-                sent: Vec::new(),
-                calls: String::new(),
-                detached: Vec::new(),
-            };
-        }
-    };
-    let took = began.elapsed().as_millis();
-    seen(reply, scripted, took).await
+    let (seen, scripted) = ask_of(route, Scripted::new(script), asked).await;
+    let trace = scripted.trace.lock().unwrap().join(", ");
+    Seen {
+        trace,
+        sent: scripted.sent.into_inner().unwrap(),
+        ..seen
+    }
 }
 
-async fn seen(reply: Reply, scripted: Scripted, took: u128) -> Seen {
+/// The same with other services, which are given back for what they were told.
+pub async fn ask_of<F: Fetch>(route: &Arc<Route>, services: F, asked: Asked) -> (Seen, F) {
+    let began = Instant::now();
+    let seen = match input::accept(route, request(route, asked)) {
+        Ok(accepted) => {
+            let reply = run::run(route, accepted, &services).await;
+            seen(reply, began.elapsed().as_millis()).await
+        }
+        Err(problem) => Seen {
+            status: problem.status,
+            body: String::from_utf8(problem.body("req-1")).unwrap(),
+            ..Seen::default()
+        },
+    };
+    (seen, services)
+}
+
+/// A call of a route, as if it were sent with nothing in it.
+pub fn exchange_of(route: &Arc<Route>, call: usize) -> Exchange {
+    let asked = request(route, Asked::default());
+    Exchange {
+        route: Arc::clone(route),
+        call: CallId(call),
+        target: String::new(),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        deadline: asked.deadline,
+        ends_with_route: true,
+        made: Made::default(),
+        identity: asked.identity,
+    }
+}
+
+async fn seen(reply: Reply, took: u128) -> Seen {
     let body = match reply.body {
         ReplyBody::Bytes(bytes) => bytes,
         ReplyBody::Stream(stream) => stream.collect().await.unwrap().to_bytes(),
@@ -388,13 +412,18 @@ async fn seen(reply: Reply, scripted: Scripted, took: u128) -> Seen {
     let name = |call: crate::plan::CallId| reply.record.route.calls[call.0].name.as_str();
     let calls = reply.record.calls.iter();
     let calls = calls.map(|call| format!("{}={}", name(call.call), call.outcome.name()));
-    let trace = scripted.trace.lock().unwrap().join(", ");
     Seen {
         status: reply.status,
         body: String::from_utf8(body.to_vec()).unwrap(),
         took,
-        trace,
-        sent: scripted.sent.into_inner().unwrap(),
+        trace: String::new(),
+        sent: Vec::new(),
+        attempts: reply
+            .record
+            .calls
+            .iter()
+            .map(|call| call.attempts)
+            .collect(),
         calls: Vec::from_iter(calls).join(" "),
         detached: reply
             .detached

@@ -133,7 +133,7 @@ fn warn_of_any_query(nearest: &Spanned<Caching>, written: &Written<'_>, names: &
         return;
     };
     let message = "every parameter that a client makes up is another key of the cache";
-    let found = Diagnostic::warning("R0604", all.span, message)
+    let found = Diagnostic::warning("R0605", all.span, message)
         .also(nearest.key, "answers are kept by this");
     names
         .diagnostics

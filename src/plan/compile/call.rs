@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::Method;
 
 use crate::config::document::{self, Payload, Shared, Spanned};
 use crate::config::node::{Entry, Node};
@@ -10,8 +10,8 @@ use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::path::Condition;
 use crate::plan::compile::names::{Names, Reader, list};
 use crate::plan::compile::retry::LEAST_ATTEMPT;
-use crate::plan::compile::services::{Reported, Services};
-use crate::plan::compile::{cache, chain, retry, templates};
+use crate::plan::compile::services::Services;
+use crate::plan::compile::{batch, cache, chain, headers, retry, templates};
 use crate::plan::settings::Service;
 use crate::plan::timeline::call_time;
 use crate::plan::{
@@ -62,7 +62,7 @@ pub fn compile(
         max_items,
         concurrency,
         min_ok,
-        batch: _,
+        batch,
         pass_status,
         success_when,
         take,
@@ -90,6 +90,9 @@ pub fn compile(
         names.diagnostics.truncate(before);
     }
     let chain = chain::compile(id, fallback.as_ref(), names);
+    let batch = batch
+        .as_ref()
+        .map(|written| batch::enter_keys(id, &written.value, looped.as_ref(), names));
     let (service, path) = match target {
         Some(target) => {
             names.reading(Reader::Call(id), target.path.span);
@@ -103,15 +106,16 @@ pub fn compile(
         surroundings.defaults.headers.as_ref(),
         shared.and_then(|s| s.headers.as_ref()),
     ];
-    let forward_headers = compile_forward_headers(forward_headers.as_ref(), names);
+    let forward_headers = headers::forwarded(forward_headers.as_ref(), names);
     let query = compile_entries(id, query.as_ref(), names, Place::Query);
     let reported = &mut surroundings.services.reported;
-    let headers = compile_headers(id, default_headers, headers.as_ref(), reported, names);
+    let headers = headers::compile(id, default_headers, headers.as_ref(), reported, names);
     let body = compile_payload(id, payload.as_ref(), names);
     let idempotency_key = idempotency_key.as_ref().and_then(|node| {
         names.reading(Reader::Call(id), node.span);
         templates::text(&node.value, names, Place::Header)
     });
+    let batch = batch.map(|batch| batch::enter_row(id, call, batch, names));
     let when = when.as_ref().and_then(|node| {
         names.reading(Reader::Call(id), node.span);
         templates::condition(&node.value, names)
@@ -124,6 +128,9 @@ pub fn compile(
         names.reading(Reader::Take(id), node.span);
         templates::json(&node.value, names)
     });
+    if batch.is_some() {
+        names.leave();
+    }
     let success_when = success_when.as_ref().and_then(|node| {
         names.reading(Reader::SuccessWhen(id), node.span);
         templates::condition(&node.value, names)
@@ -180,17 +187,18 @@ pub fn compile(
     let hedge = compile_hedge(hedge, name, &method, asks, names);
     let for_each = looped.map(|(variable, source)| {
         let is_optional = optional.as_ref().is_some_and(|optional| optional.value);
+        let max_items = max_items.as_ref().map_or(1, |most| most.value as usize);
         ForEach {
             variable,
             source,
-            max_items: max_items.as_ref().map_or(1, |most| most.value as usize),
+            max_items,
             concurrency: concurrency.as_ref().map_or(8, |most| most.value as usize),
             min_ok: match (is_optional, min_ok) {
                 (true, _) => 0.0,
                 (false, Some(percent)) => f64::from(percent.value.0) / 100.0,
                 (false, None) => 100.0,
             },
-            batch: None,
+            batch: batch.and_then(|batch| batch.finish(max_items)),
         }
     });
     let sections = [shared, Some(surroundings.defaults)];
@@ -211,7 +219,13 @@ pub fn compile(
         .as_ref()
         .or(shared.and_then(|shared| shared.max_body.as_ref()))
         .or(surroundings.defaults.max_body.as_ref());
-    if call.for_each.is_some() && for_each.is_none() {
+    let bulk = for_each
+        .as_ref()
+        .and_then(|for_each| for_each.batch.as_ref());
+    let is_broken = |key: bool, is_compiled: bool| key && !is_compiled;
+    if is_broken(call.for_each.is_some(), for_each.is_some())
+        || is_broken(call.batch.is_some(), bulk.is_some())
+    {
         return None;
     }
     let service = service?;
@@ -507,122 +521,6 @@ fn compile_entries(
         }
     }
     parts
-}
-
-/// `defaults`, then the service's, then the call's own: joined by name, the nearest wins. A fault of
-/// what is inherited is one, however many calls inherit it.
-fn compile_headers(
-    id: CallId,
-    inherited: [Option<&Spanned<Vec<Entry>>>; 2],
-    own: Option<&Spanned<Vec<Entry>>>,
-    reported: &mut Reported,
-    names: &mut Names,
-) -> Vec<(HeaderName, Part)> {
-    let mut parts: Vec<(HeaderName, Part)> = Vec::new();
-    let before = names.diagnostics.len();
-    for entry in inherited.into_iter().flatten().flat_map(|list| &list.value) {
-        compile_header(id, entry, &mut parts, names);
-    }
-    let found = names.diagnostics.split_off(before);
-    names.diagnostics.extend(reported.new_ones(found));
-    for entry in own.iter().flat_map(|list| &list.value) {
-        compile_header(id, entry, &mut parts, names);
-    }
-    parts
-}
-
-fn compile_header(
-    id: CallId,
-    entry: &Entry,
-    parts: &mut Vec<(HeaderName, Part)>,
-    names: &mut Names,
-) {
-    names.reading(Reader::Call(id), entry.value.span);
-    let name = header_name(&entry.key, &entry.key, entry.key_span, names);
-    let part = templates::part(&entry.value, names, Place::Header);
-    if let Some(part) = &part {
-        check_constant(part, entry.value.span, names);
-    }
-    let Some(name) = name else {
-        return;
-    };
-    parts.retain(|(known, _)| *known != name);
-    parts.extend(part.map(|part| (name, part)));
-}
-
-/// Examines the headers of `defaults` or of a service, which perhaps no call uses. What names in them
-/// mean is up to the calls.
-pub fn check_inherited(shared: &Shared, reported: &mut Reported) -> Vec<Diagnostic> {
-    let Some(headers) = &shared.headers else {
-        return Vec::new();
-    };
-    let mut names = Names::new(Vec::new(), Vec::new(), false, headers.span);
-    names.any_parameter = true;
-    names.any_name = true;
-    compile_headers(CallId(0), [Some(headers), None], None, reported, &mut names);
-    names.diagnostics
-}
-
-fn check_constant(part: &Part, span: Span, names: &mut Names) {
-    if let Part::Constant(text) = part
-        && http::HeaderValue::from_str(text).is_err()
-        && http::HeaderValue::from_bytes(text.as_bytes()).is_err()
-    {
-        let message = "a control character cannot stand in a header";
-        names
-            .diagnostics
-            .push(Diagnostic::error("R0505", span, message));
-    }
-}
-
-/// The name of a header that a route file may set (`resilience.md` §5).
-/// `shown` is how a finding quotes it.
-pub fn header_name(
-    written: &str,
-    shown: &str,
-    span: Span,
-    names: &mut Names,
-) -> Option<HeaderName> {
-    let Ok(name) = HeaderName::try_from(written) else {
-        let message = format!("`{shown}` is not the name of a header");
-        let found = Diagnostic::error("R0505", span, message);
-        names
-            .diagnostics
-            .push(found.help("letters, digits and `-`; it cannot be a template"));
-        return None;
-    };
-    let refused = [
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
-    ];
-    if refused.contains(&name.as_str()) {
-        let message = format!("`{shown}` cannot be set");
-        let found = Diagnostic::error("R0505", span, message);
-        names
-            .diagnostics
-            .push(found.help("it belongs to the connection, which is ours: take it away"));
-        return None;
-    }
-    Some(name)
-}
-
-fn compile_forward_headers(
-    list: Option<&Spanned<Vec<Spanned<String>>>>,
-    names: &mut Names,
-) -> Vec<HeaderName> {
-    let written = list.iter().flat_map(|list| &list.value);
-    written
-        .filter_map(|name| header_name(&name.value, name.shown(), name.span, names))
-        .collect()
 }
 
 fn compile_payload(id: CallId, payload: Option<&Spanned<Payload>>, names: &mut Names) -> Body {

@@ -24,7 +24,11 @@ pub fn compile(calls: &[Call], input: &Input, names: &Names) -> Computed {
             Reader::Call(id) if is_part(&calls[id.0]) => found.add_read(part, Some(*id)),
             Reader::Take(id) if is_part(&calls[id.0]) => found.add_read(part, None),
             Reader::Response => found.add_read(part, None),
-            Reader::Call(_) | Reader::Take(_) | Reader::SuccessWhen(_) => {}
+            Reader::Call(_)
+            | Reader::Take(_)
+            | Reader::SuccessWhen(_)
+            | Reader::Rows(_)
+            | Reader::Match(_) => {}
         }
     }
     for (place, call) in calls.iter().enumerate() {

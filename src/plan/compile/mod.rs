@@ -5,11 +5,13 @@
 //! `route.rs` and `call.rs` (with `chain.rs` and `retry.rs`) take the documents apart, `names.rs` resolves
 //! what their templates read, `graph.rs` orders the calls.
 
+mod batch;
 mod cache;
 mod call;
 mod chain;
 mod computed;
 mod graph;
+mod headers;
 mod input;
 pub mod names;
 mod retry;
@@ -61,7 +63,7 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
     }
     let shared = documents.services.iter().map(|service| &service.shared);
     for shared in [&documents.defaults].into_iter().chain(shared) {
-        diagnostics.extend(call::check_inherited(shared, &mut services.reported));
+        diagnostics.extend(headers::check_inherited(shared, &mut services.reported));
     }
     let has_error = diagnostics
         .iter()
@@ -71,6 +73,7 @@ pub fn compile(documents: &Documents, files: &Files) -> Compiled {
         admin: settings::Admin {
             listen: documents.admin.listen,
         },
+        cache: cache(&documents.cache),
         services: services.compiled.clone(),
         routes: routes.iter().map(|(route, _)| Arc::clone(route)).collect(),
         matcher,
@@ -106,6 +109,20 @@ fn ambiguous(second: &document::Route, first: &document::Route) -> Diagnostic {
     Diagnostic::error("R0206", second.route.span, message)
         .also(first.route.span, "the other one is here")
         .help("the names of parameters make no difference: give one of them another path, method or host")
+}
+
+fn cache(document: &document::Cache) -> settings::Cache {
+    let document::Cache { memory, redis } = document;
+    settings::Cache {
+        memory: *memory,
+        redis: redis.as_ref().map(|redis| {
+            let document::Redis { url, timeout } = redis;
+            settings::Redis {
+                url: url.clone(),
+                timeout: *timeout,
+            }
+        }),
+    }
 }
 
 fn server(document: &document::Server) -> settings::Server {
@@ -209,6 +226,7 @@ mod tests {
             "services: { a: { url: http://a } }\n---\nroute: GET /\ncalls: { a: { get: http://b/x } }\nresponse: { body: $.a.body }\n",
         );
         assert_eq!(table.server, settings::Server::default());
+        assert_eq!(table.cache, settings::Cache::default());
         assert_eq!(table.services.len(), 2);
         for service in &table.services {
             assert_eq!(service.breaker, Some(breaker::Settings::default()));
@@ -226,6 +244,7 @@ mod tests {
             "server:
   limits: { per_address: 7 }
   shed: { lag: 5ms, in_flight: 9, memory: 512MiB }
+cache: { memory: 3MiB }
 services:
   a:
     url: http://a
@@ -249,6 +268,7 @@ response: { body: [ $.a.body, $.b.body ] }
             memory: settings::MemoryLimit::Size(512 << 20),
         };
         assert_eq!(table.server.shed, shed);
+        assert_eq!(table.cache.memory, 3 << 20);
         let [a, b] = table.services.as_slice() else {
             panic!("two services");
         };
@@ -277,6 +297,19 @@ response: { body: [ $.a.body, $.b.body ] }
         assert!(matches!(chain[0].kind, FallbackKind::Stale(age) if age.as_secs() == 60));
         assert!(chain[0].only_not_sent && !chain[1].only_not_sent);
         assert!(route.calls[0].keeps_answers() && !route.calls[1].keeps_answers());
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn the_url_of_a_redis_arrives_and_is_not_shown() {
+        let table = compiled(
+            "redis",
+            "cache: { redis: 'redis://:s3cr3t@cache/2', redis_timeout: 5ms }\n",
+        );
+        let redis = table.cache.redis.as_ref().unwrap();
+        assert_eq!(redis.url.0, "redis://:s3cr3t@cache/2");
+        assert_eq!(redis.timeout, Duration::from_millis(5));
+        assert!(!format!("{table:?}").contains("s3cr3t"));
     }
 
     #[test]

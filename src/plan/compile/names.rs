@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::json::{Demand, Step};
 use crate::path::Root;
 use crate::plan::{CallId, CallPart, RequestPart, Role, Source};
+use crate::template::choice::Choice;
 
 /// Who reads, which decides what may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,24 @@ pub enum Reader {
     Take(CallId),
     /// `success_when`: `$.reply` alone.
     SuccessWhen(CallId),
+    /// `rows` of a `batch`: `$.reply` alone.
+    Rows(CallId),
+    /// `match` of a `batch`: `$.row` alone.
+    Match(CallId),
     Response,
+}
+
+impl Reader {
+    pub fn call(self) -> Option<CallId> {
+        match self {
+            Reader::Call(call)
+            | Reader::Take(call)
+            | Reader::SuccessWhen(call)
+            | Reader::Rows(call)
+            | Reader::Match(call) => Some(call),
+            Reader::Response => None,
+        }
+    }
 }
 
 /// One call that a key reads, for the graph and the rules.
@@ -55,6 +73,8 @@ pub struct Names {
     reader: Reader,
     span: Span,
     variables: Vec<Variable>,
+    /// The variables that were read since [`Names::forget_read`].
+    variables_read: Vec<Root>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -65,6 +85,15 @@ pub struct Known {
     /// The text of its `for_each` path, without spaces and `?? []`.
     pub list: Option<String>,
     pub has_take: bool,
+    /// One answer is for many elements, so that a body of it is a row.
+    pub has_batch: bool,
+}
+
+impl Known {
+    /// What others read is not the answer's body as it came.
+    pub fn has_body_of_its_own(&self) -> bool {
+        self.has_take || self.has_batch
+    }
 }
 
 #[derive(Default)]
@@ -81,6 +110,8 @@ struct Variable {
     list: String,
     /// Where its list stands, so that what is read of an element is looked into there.
     origins: Vec<(Holder, Vec<Step>)>,
+    /// It is one element, and what is compiled stands for many.
+    is_hidden: bool,
 }
 
 /// A body that something is read of.
@@ -108,6 +139,7 @@ impl Names {
             reader: Reader::Response,
             span,
             variables: Vec::new(),
+            variables_read: Vec::new(),
             diagnostics: Vec::new(),
         }
     }
@@ -130,6 +162,10 @@ impl Names {
 
     pub fn call_names(&self) -> impl Iterator<Item = &str> {
         self.calls.iter().map(|call| call.name.as_str())
+    }
+
+    pub fn has_body_of_its_own(&self, call: CallId) -> bool {
+        self.calls[call.0].has_body_of_its_own()
     }
 
     pub fn role(&self, call: CallId) -> Role {
@@ -155,8 +191,61 @@ impl Names {
             root,
             list: list.to_owned(),
             origins,
+            is_hidden: false,
         });
         Ok(root)
+    }
+
+    /// `$.keys` comes into force, in what a `batch` call sends; what loops over the elements is hidden
+    /// there. `origin` is what the elements were read from.
+    pub fn enter_keys(&mut self, origin: Root) -> Root {
+        for variable in &mut self.variables {
+            variable.is_hidden = true;
+        }
+        self.enter_reserved("keys", origin, Vec::new())
+    }
+
+    /// `$.keys` goes, and one element is in force again.
+    pub fn leave_keys(&mut self) {
+        self.leave();
+        for variable in &mut self.variables {
+            variable.is_hidden = false;
+        }
+    }
+
+    /// `$.row` comes into force, an element of `rows` (`None` where they could not be compiled); the
+    /// reader has to be the one that read them.
+    pub fn enter_row(&mut self, rows: Option<&Choice>) -> Root {
+        let queries = rows.iter().flat_map(|rows| &rows.queries);
+        let origins = queries.flat_map(|query| self.origins_of(query)).collect();
+        let origin = rows.map_or(Root(u32::MAX), |rows| rows.queries[0].root());
+        self.enter_reserved("row", origin, origins)
+    }
+
+    fn enter_reserved(
+        &mut self,
+        name: &str,
+        origin: Root,
+        origins: Vec<(Holder, Vec<Step>)>,
+    ) -> Root {
+        let root = self.root(Source::Variable(name.to_owned(), origin));
+        self.variables.push(Variable {
+            name: name.to_owned(),
+            root,
+            list: String::new(),
+            origins,
+            is_hidden: false,
+        });
+        root
+    }
+
+    pub fn forget_read(&mut self) {
+        self.variables_read.clear();
+    }
+
+    /// Whether this variable was read since [`Names::forget_read`].
+    pub fn has_read(&self, variable: Root) -> bool {
+        self.variables_read.contains(&variable)
     }
 
     /// A loop variable comes into force whose list could not be compiled: a finding was made, and
@@ -168,6 +257,7 @@ impl Names {
             root,
             list: list.to_owned(),
             origins: Vec::new(),
+            is_hidden: false,
         });
     }
 
@@ -233,9 +323,11 @@ impl Names {
         };
         let holder = match (first.as_str(), part.as_str(), self.reader) {
             ("request", "body", _) => Holder::Request,
-            ("reply", "body", Reader::Take(call) | Reader::SuccessWhen(call)) => {
-                Holder::Reply(call)
-            }
+            (
+                "reply",
+                "body",
+                Reader::Take(call) | Reader::SuccessWhen(call) | Reader::Rows(call),
+            ) => Holder::Reply(call),
             (name, "body", _) => match self.call_named(name) {
                 Some(call) => Holder::Body(call),
                 None => return Vec::new(),
@@ -249,7 +341,9 @@ impl Names {
         match holder {
             Holder::Request => self.request_demand.get_or_insert_default(),
             Holder::Reply(call) => &mut self.demands[call.0].raw,
-            Holder::Body(call) if self.calls[call.0].has_take => &mut self.demands[call.0].taken,
+            Holder::Body(call) if self.calls[call.0].has_body_of_its_own() => {
+                &mut self.demands[call.0].taken
+            }
             Holder::Body(call) => &mut self.demands[call.0].raw,
         }
     }
@@ -289,6 +383,7 @@ pub fn known(calls: &[document::Call], roles: &[Role]) -> Vec<Known> {
         role: *role,
         list: call.for_each.as_ref().map(|node| loop_path(&node.value)),
         has_take: call.take.is_some(),
+        has_batch: call.batch.is_some(),
     });
     known.collect()
 }

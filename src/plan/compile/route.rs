@@ -9,9 +9,10 @@ use crate::config::document::{self, Documents, ResponseBody as Written};
 use crate::config::node::{Entry, Kind, Node};
 use crate::diagnostic::{Diagnostic, Files, nearest};
 use crate::json::Demand;
-use crate::plan::compile::call::{self, Surroundings, header_name};
+use crate::plan::compile::call::{self, Surroundings};
 use crate::plan::compile::computed;
 use crate::plan::compile::graph;
+use crate::plan::compile::headers::header_name;
 use crate::plan::compile::input;
 use crate::plan::compile::names::{self, Names, Read, Reader, list};
 use crate::plan::compile::services::Services;
@@ -181,7 +182,7 @@ fn connect(mut calls: Vec<Call>, graph: graph::Graph, names: &mut Names) -> Vec<
     for (place, needs) in graph.needs.into_iter().enumerate() {
         let demands = std::mem::take(&mut names.demands[place]);
         calls[place].raw_demand = demands.raw;
-        if calls[place].take.is_some() {
+        if names.has_body_of_its_own(CallId(place)) {
             calls[place].taken_demand = Some(demands.taken);
         }
         if calls[place].role == Role::Normal {

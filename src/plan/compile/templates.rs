@@ -277,15 +277,30 @@ impl Bind for Thorough<'_> {
     }
 }
 
+/// A path that may give many nodes, and nothing else: for `rows`.
+pub fn list(node: &Node, names: &mut Names) -> Option<Choice> {
+    let text = node.text()?;
+    match text.source.starts_with('$') {
+        true => bound_choice(node, 0, &text.source, names),
+        false => {
+            refuse_no_path(node, "write a path such as `$.reply.body.items[*]`", names);
+            None
+        }
+    }
+}
+
+fn refuse_no_path(node: &Node, help: &str, names: &mut Names) {
+    let found = Diagnostic::error("R0402", node.span, "a path is needed here");
+    names.diagnostics.push(found.help(help));
+}
+
 /// A value that is a path with `??`, or nothing else: for `status`.
 pub fn choice(node: &Node, names: &mut Names) -> Option<Choice> {
     match scalar(node, names, Place::Plain)? {
         Scalar::Choice(choice) => Some(choice),
         Scalar::Text(_) => {
-            let found = Diagnostic::error("R0402", node.span, "a path is needed here");
-            names
-                .diagnostics
-                .push(found.help("write a path such as `$.order.status`, or a number"));
+            let help = "write a path such as `$.order.status`, or a number";
+            refuse_no_path(node, help, names);
             None
         }
     }

@@ -46,6 +46,10 @@ calls:
   note: { service: shop, post: '/note/{{request.path.id}}', detached: true }
 response: { text: ok }
 ---
+route: GET /kept
+calls: { good: { service: shop, get: /kept, forward_headers: [ accept-language ] } }
+response: { cache: computed, body: { item: $.good.body.at } }
+---
 route: GET /for
 host: shop.example
 response: { text: shop }
@@ -113,6 +117,42 @@ async fn a_request_goes_through_its_plan() {
     let log = world.log();
     assert!(log.contains(r#""status":200"#), "{log}");
     assert_eq!(world.server.counts().requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_an_answer_already_is_told_that_it_is_good_still() {
+    let world = World::new(ROUTES);
+    let first = get(&world, "/kept").await;
+    let tag = first.header("etag").expect("the answer has a tag");
+    assert_eq!(first.header("cache-control"), Some("no-cache"));
+    assert_eq!(first.header("vary"), Some("accept-language"));
+    assert_eq!(first.body, r#"{"item":"/kept"}"#);
+    let head = ask(&world, "HEAD /kept HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), Some("16"));
+    assert_eq!(head.header("etag"), Some(tag));
+    for method in ["GET", "HEAD"] {
+        let again = format!("{method} /kept HTTP/1.1\r\nhost: h\r\nif-none-match: W/{tag}\r\n\r\n");
+        let again = ask(&world, &again).await;
+        assert_eq!((again.status, again.body.as_str()), (304, ""));
+        assert_eq!(again.header("etag"), Some(tag));
+        assert_eq!(again.header("cache-control"), Some("no-cache"));
+        assert_eq!(again.header("vary"), Some("accept-language"));
+        assert!(again.header("x-request-id").is_some() && again.header("date").is_some());
+        for absent in ["content-type", "content-length", "transfer-encoding"] {
+            assert_eq!(again.header(absent), None);
+        }
+    }
+    let series = r#"anabranch_requests_total{route="get-kept",status="304"}"#;
+    assert_eq!(world.metric(series), Some(2.0));
+    assert!(
+        world
+            .log()
+            .lines()
+            .last()
+            .unwrap()
+            .contains(r#""status":304"#)
+    );
 }
 
 #[tokio::test(start_paused = true)]

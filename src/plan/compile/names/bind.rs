@@ -131,8 +131,11 @@ impl Names {
             .variables
             .iter()
             .rev()
-            .find(|variable| variable.list == *list)
+            .find(|variable| variable.list == *list && !variable.is_hidden)
         else {
+            if self.variables.iter().any(|variable| variable.is_hidden) {
+                return Err(one_of_many(rooted, "each"));
+            }
             let help = format!("put it inside a `$for: x in {list}`, the path of that `for_each`");
             let message = format!("no loop over the path of `{name}` is in force here");
             return Err(at_name(rooted, &name, message, &help));
@@ -144,7 +147,8 @@ impl Names {
     }
 
     fn bind_reply(&mut self, rooted: &Rooted<'_>) -> Result<Bound, Error> {
-        let (Reader::Take(call) | Reader::SuccessWhen(call)) = self.reader else {
+        let (Reader::Take(call) | Reader::SuccessWhen(call) | Reader::Rows(call)) = self.reader
+        else {
             let help =
                 "only `take` and `success_when` read `$.reply`; elsewhere write the call's name";
             return Err(at_name(
@@ -155,7 +159,13 @@ impl Names {
             ));
         };
         let (part, consumed) = self.call_part(rooted, 1, Holder::Reply(call))?;
+        let is_of_row = self.calls[call.0].has_batch && matches!(self.reader, Reader::Take(_));
         match part {
+            CallPart::Whole | CallPart::Body(_) if is_of_row => {
+                let help = "beside `batch` it is made of this element's row: write `$.row`";
+                let message = "`take` reads the body of an answer for many elements".to_owned();
+                Err(at_name(rooted, "reply", message, help))
+            }
             CallPart::Whole | CallPart::Body(_) | CallPart::Status | CallPart::Headers(_) => {
                 Ok(self.bound(Source::Reply(part), consumed))
             }
@@ -218,12 +228,7 @@ impl Names {
     fn refuse_reading(&self, rooted: &Rooted<'_>, call: CallId) -> Result<(), Error> {
         let name = &self.calls[call.0].name;
         let refuse = |message: String, help: &str| Err(at_name(rooted, name, message, help));
-        let reader = match self.reader {
-            Reader::Call(reader) | Reader::Take(reader) | Reader::SuccessWhen(reader) => {
-                Some(reader)
-            }
-            Reader::Response => None,
-        };
+        let reader = self.reader.call();
         if reader == Some(call) {
             return refuse(
                 format!("`{name}` reads itself"),
@@ -252,7 +257,7 @@ impl Names {
         let is_late = match self.reader {
             Reader::Response => true,
             Reader::Call(call) => self.role(call) == Role::Detached,
-            Reader::Take(_) | Reader::SuccessWhen(_) => false,
+            Reader::Take(_) | Reader::SuccessWhen(_) | Reader::Rows(_) | Reader::Match(_) => false,
         };
         if is_late {
             return Ok(());
@@ -301,6 +306,7 @@ impl Names {
                 self.demand(holder).look(&within);
             }
         }
+        self.variables_read.push(root);
         Bound { root, consumed: 1 }
     }
 }
@@ -313,16 +319,16 @@ impl Bind for Names {
             let message = "the first name after `$` must be written out".to_owned();
             return Err(at(rooted, None, message, help));
         };
-        if matches!(self.reader, Reader::SuccessWhen(_)) && first != "reply" {
-            let help = "write `$.reply.status`, `$.reply.headers` or `$.reply.body`";
-            let message = "`success_when` reads only `$.reply`".to_owned();
-            return Err(at_name(rooted, &first, message, help));
-        }
+        self.refuse_all_but_one(rooted, &first)?;
         let variable = self
             .variables
             .iter()
             .find(|variable| variable.name == first);
-        if let Some(root) = variable.map(|variable| variable.root) {
+        if let Some(variable) = variable {
+            if variable.is_hidden {
+                return Err(one_of_many(rooted, &first));
+            }
+            let root = variable.root;
             return Ok(self.bind_variable(rooted, root));
         }
         match first.as_str() {
@@ -348,8 +354,13 @@ impl Bind for Names {
                 ))
             }
             "row" | "keys" | "item" => {
+                let help = match first.as_str() {
+                    "row" => "only `match` and `take` beside a `batch` read a row",
+                    "keys" => "it is the list of keys in what a call with `batch` sends",
+                    _ => "it is a reserved name",
+                };
                 let message = format!("`$.{first}` is not there");
-                Err(at_name(rooted, &first, message, "it is a reserved name"))
+                Err(at_name(rooted, &first, message, help))
             }
             name => match self.call_named(name) {
                 Some(call) => self.bind_call(rooted, call),
@@ -361,6 +372,22 @@ impl Bind for Names {
 }
 
 impl Names {
+    /// What stands for an answer, or for a row of it, reads nothing else.
+    fn refuse_all_but_one(&self, rooted: &Rooted<'_>, first: &str) -> Result<(), Error> {
+        const REPLY: &str = "write `$.reply.status`, `$.reply.headers` or `$.reply.body`";
+        let (key, only, help) = match self.reader {
+            Reader::SuccessWhen(_) => ("success_when", "reply", REPLY),
+            Reader::Rows(_) => ("rows", "reply", "write it like `$.reply.body.prices[*]`"),
+            Reader::Match(_) => ("match", "row", "write it like `$.row.sku`"),
+            Reader::Call(_) | Reader::Take(_) | Reader::Response => return Ok(()),
+        };
+        if first == only {
+            return Ok(());
+        }
+        let message = format!("`{key}` reads only `$.{only}`");
+        Err(at_name(rooted, first, message, help))
+    }
+
     /// Whether an unknown name may come from what could not be read: `calls`, or a loop whose variable
     /// is therefore nameless.
     fn is_unsure(&self) -> bool {
@@ -420,6 +447,13 @@ fn header(rooted: &Rooted<'_>, name: &str) -> Result<HeaderName, Error> {
             "see RFC 9110 §5.1",
         )
     })
+}
+
+/// One element is read in what is sent for many.
+fn one_of_many(rooted: &Rooted<'_>, name: &str) -> Error {
+    let message = format!("`{name}` is of one element, and this request is for many");
+    let help = "write the list of their keys: `{{join keys ','}}`, or `$.keys`";
+    at_name(rooted, name, message, help)
 }
 
 fn unknown<'k>(

@@ -19,6 +19,7 @@ fn names() -> Names {
         role: Role::Normal,
         list: list.map(str::to_owned),
         has_take: false,
+        has_batch: false,
     };
     let calls = vec![
         known("a", None),
