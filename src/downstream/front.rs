@@ -10,13 +10,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cache::control::Control;
 use crate::cache::flight::{Leader, Role};
+use crate::cache::range::{self, Part};
 use crate::cache::rules;
 use crate::downstream::Client;
 use crate::downstream::dial::Dial;
@@ -819,13 +820,21 @@ fn hit(kept: &Kept) -> CacheNote {
     }
 }
 
-/// A kept answer, or 304 where the client has it already (RFC 9111 §4.3.2).
+/// A kept answer, the part of it that the client asks for (RFC 9110 §14.2), or 304 where it has it
+/// already (RFC 9111 §4.3.2).
 fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32) -> Opened {
     let headers = kept.head(Instant::now());
+    let length = kept.body.len();
     let has_it = rules::is_not_modified(&exchange.headers, kept.status, &kept.headers);
-    let (status, body) = match has_it {
-        true => (304, Bytes::new()),
-        false => (kept.status, kept.body.clone()),
+    let (status, headers, body) = match part(kept, exchange) {
+        _ if has_it => (304, headers, Bytes::new()),
+        Part::Whole => (kept.status, headers, kept.body.clone()),
+        Part::Bytes(bytes) => (
+            206,
+            range::head_of_part(headers, &bytes, length),
+            kept.body.slice(bytes),
+        ),
+        Part::Nothing => (416, range::head_of_nothing(length), Bytes::new()),
     };
     Opened {
         result: Ok(Head {
@@ -836,6 +845,14 @@ fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32)
         attempts,
         note: Some(note),
         covered: None,
+    }
+}
+
+/// Parts are for GET, and of what was answered with 200.
+fn part(kept: &Kept, exchange: &Exchange) -> Part {
+    match exchange.call().method == Method::GET && kept.status == 200 {
+        true => range::wanted(&exchange.headers, &kept.headers, kept.body.len()),
+        false => Part::Whole,
     }
 }
 
