@@ -84,6 +84,8 @@ pub struct Got {
     pub id: String,
     pub method: &'static str,
     pub target: String,
+    /// Those that the request set.
+    pub sent: Vec<(&'static str, String)>,
     pub asked: Duration,
     pub answered: Duration,
     pub limit: Duration,
@@ -97,6 +99,12 @@ pub struct Got {
 impl Got {
     pub fn took(&self) -> Duration {
         self.answered - self.asked
+    }
+
+    /// A header of the request.
+    pub fn sent(&self, name: &str) -> Option<&str> {
+        let found = self.sent.iter().find(|(sent, _)| *sent == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -2,6 +2,10 @@
 //! every second or two, and then heal. The twelve invariants hold throughout, and once the open
 //! intervals then running are over, everything works again within five seconds.
 //!
+//! Some calls keep answers or share flights, of two clients and a few pages. Services say in each answer
+//! for whom it is, and when it was made: no answer is one of another key, and none is older than it may
+//! be.
+//!
 //! A seed that fails says how to run it alone; it becomes a test with a name below.
 
 use std::fmt::Write;
@@ -29,7 +33,13 @@ const PACE: Duration = Duration::from_millis(80);
 /// So many requests have to come whole at the end.
 const WHOLE: u32 = 10;
 
-const BODY: &str = "{\"v\":7,\"list\":[{\"id\":1},{\"id\":2}]}";
+/// What tells the keys of a call apart: the page that is asked for, and who asks.
+const IDS: [&str; 3] = ["1", "2", "3"];
+const CLIENTS: [&str; 2] = ["ann", "bob"];
+
+/// By how much a service's word about time may differ from the proxy's: clocks go by whole
+/// milliseconds, rounded up.
+const ROUNDING: Duration = Duration::from_millis(2);
 
 #[test]
 fn seeds_1_to_50() {
@@ -93,6 +103,11 @@ async fn live_through(seed: u64) -> Trace {
         );
         sleep(PACE).await;
     }
+    for got in &*world.book.lock().unwrap() {
+        for call in &graph.calls {
+            call.check(got, &graph.yaml);
+        }
+    }
     world.check().await
 }
 
@@ -102,16 +117,27 @@ async fn ask_for(world: &World, rng: &mut Rng, length: Duration) {
     let count = (length.as_millis() / PACE.as_millis()) as u32;
     let asks = (0..count).map(|number| {
         let patience = (rng.u32(..20) == 0).then(|| Duration::from_millis(rng.u64(1..400)));
+        let asks: Vec<Ask> = (0..=rng.usize(..12) / 10 * 3).map(|_| page(rng)).collect();
         async move {
             sleep_until(start + PACE * number).await;
-            ask(world, patience).await
+            // Now and then some ask at once; the patience is the first one's.
+            let asks = asks.into_iter().enumerate();
+            let asks =
+                asks.map(|(number, what)| ask(world, what, patience.filter(|_| number == 0)));
+            join_all(asks).await
         }
     });
     join_all(asks.collect::<Vec<_>>()).await;
 }
 
-async fn ask(world: &World, patience: Option<Duration>) -> Option<Got> {
-    let ask = Ask::get("/mix/1");
+/// A page by chance.
+fn page(rng: &mut Rng) -> Ask {
+    let id = IDS[rng.usize(..IDS.len())];
+    let client = CLIENTS[rng.usize(..CLIENTS.len())];
+    Ask::get(format!("/mix/{id}")).header("authorization", client)
+}
+
+async fn ask(world: &World, ask: Ask, patience: Option<Duration>) -> Option<Got> {
     let Some(patience) = patience else {
         return Some(world.ask(ask).await);
     };
@@ -134,6 +160,53 @@ struct Graph {
     yaml: String,
     /// The faulty services: of a service with two endpoints `NAME-a` and `NAME-b`.
     endpoints: Vec<String>,
+    calls: Vec<Drawn>,
+}
+
+/// What is to hold of a call's answers.
+struct Drawn {
+    number: usize,
+    /// Its URL names the page, its headers the client.
+    by_page: bool,
+    by_client: bool,
+    /// Answers are kept for so long.
+    ttl: Option<Duration>,
+    while_revalidated: Duration,
+    /// For so long an answer may stand in, beyond its `ttl`; `None` where nothing says so.
+    if_error: Option<Duration>,
+}
+
+impl Drawn {
+    /// That what an answer has of this call is of its own key, and no older than it may be.
+    fn check(&self, got: &Got, yaml: &str) {
+        let told = &got.json()[format!("c{}", self.number)];
+        let source = told["source"].as_str().unwrap_or_default();
+        let Some(of) = told["of"].as_str().filter(|_| source != "fallback") else {
+            return;
+        };
+        let id = got.target.rsplit('/').next().filter(|_| self.by_page);
+        let client = got.sent("authorization").filter(|_| self.by_client);
+        let (id, client) = (id.unwrap_or("0"), client.unwrap_or_default());
+        let expected = format!("/c{}/{id} {client}", self.number);
+        assert_eq!(of, expected, "of another key: {got:?}\n{yaml}");
+        let made = Duration::from_millis(told["made"].as_u64().expect("a moment"));
+        let Some(allowed) = self.allowed(source) else {
+            return;
+        };
+        let oldest = got.asked.saturating_sub(allowed + ROUNDING);
+        assert!(made >= oldest, "too old: {source} {got:?}\n{yaml}");
+    }
+
+    /// How old an answer from there may be; `None`: as old as it likes.
+    fn allowed(&self, source: &str) -> Option<Duration> {
+        let fresh = self.ttl.unwrap_or_default().mul_f64(1.05);
+        match source {
+            "live" => Some(Duration::ZERO),
+            "cache" => Some(fresh + self.while_revalidated),
+            "stale" => Some(fresh + self.if_error?),
+            _ => panic!("`{source}` has no body of a service"),
+        }
+    }
 }
 
 impl Graph {
@@ -144,6 +217,7 @@ impl Graph {
             String::from("---\nroute: GET /mix/{id}\nname: mix\ntimeout: 1000ms\ncalls:\n");
         let mut body = String::from("response:\n  body:\n    errors: $.errors\n");
         let mut endpoints = Vec::new();
+        let mut drawn = Vec::new();
         for number in 0..count {
             let name = format!("s{number}");
             let urls: Vec<String> = match rng.u8(..3) {
@@ -160,8 +234,15 @@ impl Graph {
             writeln!(services, "  {name}: {{ urls: [{listed}]{bulkhead} }}").unwrap();
             endpoints.extend(urls);
             let has_spare = calls.contains("call: spare");
-            calls.push_str(&call(rng, number, has_spare));
-            writeln!(body, "    c{number}: $.c{number}.body.v").unwrap();
+            let (text, what) = call(rng, number, has_spare);
+            calls.push_str(&text);
+            drawn.push(what);
+            let name = format!("$.c{number}");
+            writeln!(
+                body,
+                "    c{number}: {{ v: {name}.body.v, of: {name}.body.of, made: {name}.body.made, source: {name}.source }}"
+            )
+            .unwrap();
         }
         services.push_str("  spare: { url: 'http://spare.test' }\n");
         endpoints.push("spare".to_owned());
@@ -173,33 +254,51 @@ impl Graph {
         Graph {
             yaml: services + &calls + &body,
             endpoints,
+            calls: drawn,
         }
     }
 }
 
 /// One call, which reads some of those before it.
-fn call(rng: &mut Rng, number: usize, has_spare: bool) -> String {
+fn call(rng: &mut Rng, number: usize, has_spare: bool) -> (String, Drawn) {
     let timeout = rng.u32(8..30) * 10;
     let mut keys = vec![
         format!("service: s{number}"),
         format!("timeout: {timeout}ms"),
     ];
+    let (by_page, by_client) = (rng.bool(), rng.bool());
+    let id = if by_page { "{{request.path.id}}" } else { "0" };
+    let path = format!("'/c{number}/{id}'");
     let is_write = match rng.u8(..8) {
         0 => {
-            keys.push(format!("post: /c{number}, json: {{ a: 1 }}"));
+            keys.push(format!("post: {path}, json: {{ a: 1 }}"));
             true
         }
         1 => {
             keys.push(format!(
-                "post: /c{number}, idempotency_key: 'k{number}-{{{{request.id}}}}'"
+                "post: {path}, idempotency_key: 'k{number}-{{{{request.id}}}}'"
             ));
             true
         }
         _ => {
-            keys.push(format!("get: /c{number}"));
+            keys.push(format!("get: {path}"));
             false
         }
     };
+    if by_client {
+        keys.push("headers: { authorization: $.request.headers.authorization }".to_owned());
+    }
+    let mut drawn = Drawn {
+        number,
+        by_page,
+        by_client,
+        ttl: None,
+        while_revalidated: Duration::ZERO,
+        if_error: None,
+    };
+    if !is_write {
+        keys.extend(keeping(rng, &mut drawn));
+    }
     let read = (0..number).filter(|_| rng.u8(..3) == 0);
     let read: Vec<String> = read
         .map(|other| format!("c{other}: $.c{other}.body.v"))
@@ -216,6 +315,8 @@ fn call(rng: &mut Rng, number: usize, has_spare: bool) -> String {
     let mut chain = Vec::new();
     if !is_write && rng.u8(..3) == 0 {
         chain.push("{ stale: 60s }");
+        // By then the scenario is over.
+        drawn.if_error = None;
     }
     if rng.u8(..3) == 0 && !has_spare {
         chain.push("{ call: spare, only: not_sent }");
@@ -226,7 +327,40 @@ fn call(rng: &mut Rng, number: usize, has_spare: bool) -> String {
     if !chain.is_empty() {
         keys.push(format!("fallback: [ {} ]", chain.join(", ")));
     }
-    format!("  c{number}: {{ {} }}\n", keys.join(", "))
+    (format!("  c{number}: {{ {} }}\n", keys.join(", ")), drawn)
+}
+
+/// Whether a call keeps its answers or shares its flights, and for how long.
+fn keeping(rng: &mut Rng, drawn: &mut Drawn) -> Option<String> {
+    match rng.u8(..6) {
+        0 => return Some("coalesce: true".to_owned()),
+        1..3 => {}
+        _ => return None,
+    }
+    let mut seconds = |tenths: std::ops::Range<u64>| Duration::from_millis(rng.u64(tenths) * 100);
+    let ttl = seconds(1..20);
+    let (revalidated, if_error) = (seconds(1..20), seconds(1..40));
+    drawn.ttl = Some(ttl);
+    let mut cache = format!("ttl: {}ms", ttl.as_millis());
+    if rng.u8(..3) == 0 {
+        drawn.while_revalidated = revalidated;
+        write!(
+            cache,
+            ", stale_while_revalidate: {}ms",
+            revalidated.as_millis()
+        )
+        .unwrap();
+    }
+    if rng.bool() {
+        drawn.if_error = Some(if_error);
+        write!(cache, ", stale_if_error: {}ms", if_error.as_millis()).unwrap();
+    }
+    let coalesce = if rng.u8(..4) == 0 {
+        ", coalesce: false"
+    } else {
+        ""
+    };
+    Some(format!("cache: {{ {cache} }}{coalesce}"))
 }
 
 /// What is wrong with a service, and when.
@@ -253,25 +387,40 @@ impl Faults {
     fn now(&self, request: &Request) -> Behaviour {
         let mut phases = self.phases.iter();
         let fault = phases.find(|(until, _)| request.at < *until);
-        match fault {
+        let behaviour = match fault {
             Some((_, behaviour)) => behaviour.clone(),
             None => Behaviour {
                 after: self.healthy,
-                ..Behaviour::json(BODY)
+                ..Behaviour::json("")
             },
-        }
+        };
+        signed(behaviour, request)
     }
+}
+
+/// A good answer says what was asked, by whom, and when it was given.
+fn signed(mut behaviour: Behaviour, request: &Request) -> Behaviour {
+    if let Act::Answer(answer) | Act::Truncate(answer, _) = &mut behaviour.act
+        && answer.status == 200
+        && answer.body.is_empty()
+    {
+        let path = request.target.split('?').next().unwrap_or_default();
+        let client = request.header("authorization").unwrap_or_default();
+        let made = (request.at + behaviour.after).as_millis();
+        answer.body = format!("{{\"v\":7,\"of\":\"{path} {client}\",\"made\":{made}}}").into();
+    }
+    behaviour
 }
 
 fn fault(rng: &mut Rng) -> Behaviour {
     let late = rng.u64(1..50);
     match rng.u8(..14) {
-        0 | 1 => Behaviour::json(BODY).after(late),
-        2 => Behaviour::json(BODY).after(rng.u64(100..400)),
+        0 | 1 => Behaviour::json("").after(late),
+        2 => Behaviour::json("").after(rng.u64(100..400)),
         3 => Behaviour::never(),
         4 => Behaviour::of(Act::Reset).after(late),
         5 => Behaviour::of(Act::Close).after(late),
-        6 => Behaviour::of(Act::Truncate(Answer::json(BODY), 9)),
+        6 => Behaviour::of(Act::Truncate(Answer::json(""), 9)),
         7 => Behaviour::of(Act::Drip(Duration::from_millis(50))),
         8 => Behaviour::status(503).after(late),
         9 => Behaviour::status(500).after(late),

@@ -217,6 +217,7 @@ impl World {
             id,
             method: ask.method,
             target: ask.target,
+            sent: ask.headers,
             asked,
             answered: read.at - self.started,
             limit: ask.limit.unwrap_or(self.limit),
