@@ -12,7 +12,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cache::control::Control;
 use crate::cache::flight::{Leader, Role};
@@ -620,8 +621,76 @@ pub async fn open<D: Dial>(
         Looked::Missed(missed) => missed,
     };
     match exchange.call().cache {
-        Some(cache) if !streams => open_anew(client, exchange, cache, missed).await,
+        Some(cache) if !streams => open_shared(client, exchange, cache, missed).await,
         _ => climb_to_head(client, exchange, body).await,
+    }
+}
+
+/// What is known of a passed answer when its head has come.
+#[derive(Clone)]
+pub enum Gate {
+    /// It is not for others.
+    Alone,
+    /// It is being kept: `true` when it is there.
+    Kept(watch::Receiver<bool>),
+}
+
+/// How long an answer that streams to its client may keep others from asking themselves.
+const WHOLE_WITHIN: Duration = Duration::from_millis(250);
+
+/// Who asks for what is under way waits until it is kept, or is known not to be.
+async fn open_shared<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    cache: Cache,
+    missed: Missed,
+) -> Opened {
+    if !exchange.call().coalesce {
+        return open_anew(client, exchange, cache, missed, None).await;
+    }
+    let mut may_take_over = true;
+    loop {
+        let mut follower = match client.process.gates.join(exchange.key()) {
+            Role::Lead(leader, _) => {
+                return open_anew(client, exchange, cache, missed, Some(leader)).await;
+            }
+            Role::Follow(follower) => follower,
+        };
+        let Ok(gate) = timeout_at(exchange.deadline, follower.landed()).await else {
+            return Opened {
+                result: Err(CallError::new(Code::Timeout)),
+                attempts: 0,
+                note: None,
+                covered: None,
+            };
+        };
+        let has_time = exchange.deadline > Instant::now() + LEAST_TIME;
+        match gate {
+            None if may_take_over && has_time => may_take_over = false,
+            Some(Gate::Kept(mut whole)) => {
+                let whole = timeout(WHOLE_WITHIN, whole.wait_for(|whole| *whole)).await;
+                let is_whole = matches!(whole, Ok(Ok(_)));
+                drop(whole);
+                if is_whole && let Looked::Given(kept, _) = look(client, &exchange).await {
+                    let note = collapsed(&kept, missed.why);
+                    return passed_from(&kept, &exchange, note, 0);
+                }
+                return open_anew(client, exchange, cache, missed, None).await;
+            }
+            _ => return open_anew(client, exchange, cache, missed, None).await,
+        }
+    }
+}
+
+fn collapsed(kept: &Kept, why: Forward) -> CacheNote {
+    CacheNote {
+        fate: CacheFate::Forwarded {
+            why,
+            status: None,
+            stored: true,
+            collapsed: true,
+        },
+        ttl: Some(kept.ttl(Instant::now())),
     }
 }
 
@@ -632,6 +701,7 @@ async fn open_anew<D: Dial>(
     exchange: Exchange,
     cache: Cache,
     missed: Missed,
+    leader: Option<Leader<Gate>>,
 ) -> Opened {
     let started = Instant::now();
     let (conditions, validated) = conditions(&exchange, &missed);
@@ -651,11 +721,55 @@ async fn open_anew<D: Dial>(
         };
         let shelf = &client.process.shelf;
         if let Some(kept) = shelf.freshen(&exchange, cache, kept, arrived) {
+            if let Some(leader) = leader {
+                leader.land(Gate::Kept(watch::channel(true).1));
+            }
             return passed_from(&kept, &exchange, validated_note(&kept), opened.attempts);
         }
         opened = climb_to_head(client, exchange.clone(), None).await;
     }
-    keep_passed(client, &exchange, cache, missed.why, opened, started)
+    if let Some(covered) = covered(client, &exchange, cache, &opened) {
+        return covered;
+    }
+    keep_passed(
+        client, &exchange, cache, missed.why, opened, started, leader,
+    )
+}
+
+/// A kept answer in place of a failure, where it may stand in for that.
+fn covered<D: Dial>(
+    client: &Client<D>,
+    exchange: &Exchange,
+    cache: Cache,
+    opened: &Opened,
+) -> Option<Opened> {
+    let error = match &opened.result {
+        Err(error) => error.clone(),
+        // RFC 5861 §4 names these.
+        Ok(head) if matches!(head.status, 500 | 502..=504) => CallError {
+            status: Some(head.status),
+            ..CallError::new(match head.status {
+                500 => Code::Service5xx,
+                _ => Code::ServiceUnavailable,
+            })
+        },
+        Ok(_) => return None,
+    };
+    let kept =
+        is_covered(error.code).then(|| client.process.shelf.stands_in(exchange, cache))??;
+    let note = CacheNote {
+        fate: CacheFate::Forwarded {
+            why: Forward::Stale,
+            status: error.status,
+            stored: false,
+            collapsed: false,
+        },
+        ttl: Some(kept.ttl(Instant::now())),
+    };
+    Some(Opened {
+        covered: Some(error),
+        ..passed_from(&kept, exchange, note, opened.attempts)
+    })
 }
 
 async fn climb_to_head<D: Dial>(
@@ -669,6 +783,7 @@ async fn climb_to_head<D: Dial>(
         result: climbed.result,
         attempts: climbed.attempts,
         note: None,
+        covered: None,
     }
 }
 
@@ -695,6 +810,7 @@ fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32)
         }),
         attempts,
         note: Some(note),
+        covered: None,
     }
 }
 
@@ -714,6 +830,7 @@ fn nothing_kept() -> Opened {
         }),
         attempts: 0,
         note: None,
+        covered: None,
     }
 }
 
@@ -725,6 +842,7 @@ fn keep_passed<D: Dial>(
     why: Forward,
     opened: Opened,
     started: Instant,
+    leader: Option<Leader<Gate>>,
 ) -> Opened {
     let took = started.elapsed();
     let mut note = CacheNote {
@@ -744,8 +862,10 @@ fn keep_passed<D: Dial>(
             took,
         };
         let Some(ttl) = shelf::would_keep(exchange, cache, &arrived) else {
+            stands_alone(leader);
             return head;
         };
+        let (is_whole, whole) = watch::channel(false);
         let (shelf, service) = (client.process.shelf.clone(), client.name_of(exchange));
         let most = exchange.call().max_body;
         let (exchange, service) = (exchange.clone(), service.to_owned());
@@ -758,10 +878,15 @@ fn keep_passed<D: Dial>(
                 took,
             };
             shelf.keep(&exchange, cache, &service, arrived);
+            // Nobody may wait for it.
+            is_whole.send_replace(true);
         };
         let memory = client.process.memory.reservation();
         match Keeping::around(head.body, most, memory, keep) {
             Ok(body) => {
+                if let Some(leader) = leader {
+                    leader.land(Gate::Kept(whole));
+                }
                 note.fate = CacheFate::Forwarded {
                     why,
                     status: None,
@@ -774,13 +899,23 @@ fn keep_passed<D: Dial>(
                     ..head
                 }
             }
-            Err(body) => Head { body, ..head },
+            Err(body) => {
+                stands_alone(leader);
+                Head { body, ..head }
+            }
         }
     });
     Opened {
         result,
         attempts: opened.attempts,
         note: Some(note),
+        covered: None,
+    }
+}
+
+fn stands_alone(leader: Option<Leader<Gate>>) {
+    if let Some(leader) = leader {
+        leader.land(Gate::Alone);
     }
 }
 
@@ -797,10 +932,10 @@ fn renew_passed<D: Dial>(client: &Client<D>, exchange: &Exchange, missed: Missed
     let (client, exchange) = (client.clone(), in_background(exchange));
     let tasks = client.process.tasks.clone();
     let _ = tasks.spawn(async move {
-        let opened = open_anew(&client, exchange, cache, missed).await;
+        let opened = open_anew(&client, exchange, cache, missed, None).await;
         if let Ok(head) = opened.result {
             let to_the_end = head.body.collect();
-            let _ = tokio::time::timeout(RENEWED_WITHIN, to_the_end).await;
+            let _ = timeout(RENEWED_WITHIN, to_the_end).await;
         }
         leader.land(());
     });

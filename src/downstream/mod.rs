@@ -39,7 +39,7 @@ use tokio::time::Instant;
 
 use crate::cache::flight::Flights;
 use crate::downstream::dial::{Dial, Tcp};
-use crate::downstream::front::Landing;
+use crate::downstream::front::{Gate, Landing};
 use crate::downstream::guards::{Told, Usage};
 use crate::downstream::observe::Observe;
 use crate::downstream::service::Service;
@@ -71,6 +71,8 @@ pub struct Process {
     pub shelf: Shelf,
     /// Requests under way that are shared.
     pub flights: Flights<Landing>,
+    /// Passed answers that are under way.
+    pub gates: Flights<Gate>,
     /// Passed answers that are being fetched anew in the background.
     pub renewals: Flights<()>,
 }
@@ -83,6 +85,7 @@ impl Process {
             memory,
             shelf: Shelf::new(KEPT_BYTES),
             flights: Flights::default(),
+            gates: Flights::default(),
             renewals: Flights::default(),
         }
     }

@@ -159,6 +159,8 @@ pub struct Opened {
     pub result: Result<Head, CallError>,
     pub attempts: u32,
     pub note: Option<CacheNote>,
+    /// The failure that the answer stands in for: it is a kept one (RFC 5861 §4).
+    pub covered: Option<CallError>,
 }
 
 /// An answer that the cache had.

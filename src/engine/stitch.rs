@@ -76,17 +76,21 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
         result,
         attempts,
         note,
+        covered,
     } = open(&run, call, fetch).await;
     let of_cache = result.is_ok() && note.is_some_and(CacheNote::is_of_cache);
-    let code = result.as_ref().err().map(|error| error.code);
-    let status = match &result {
-        Ok(head) => Some(head.status),
-        Err(error) => error.status,
+    let failure = result.as_ref().err().or(covered.as_ref());
+    let code = failure.map(|error| error.code);
+    let status = match (&result, failure) {
+        (Ok(head), None) => Some(head.status),
+        (_, Some(error)) => error.status,
+        (Err(_), None) => None,
     };
     run.progress[call.0] = Progress::Settled(Facts {
         outcome: match code {
             None if of_cache => record::Outcome::Cache,
             None => record::Outcome::Live,
+            Some(_) if result.is_ok() => record::Outcome::Stale,
             Some(_) => record::Outcome::Failed,
         },
         code,
@@ -98,18 +102,20 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
         of_cache: usize::from(of_cache),
         cache: note.map(Tally::one),
     });
+    if let Some(error) = failure {
+        run.entries.push(Entry {
+            call,
+            item: None,
+            code: error.code,
+            status: error.status,
+            attempts,
+            elapsed: started.elapsed(),
+            fallback: result.is_ok().then_some("stale"),
+        });
+    }
     match result {
-        Ok(head) => run.answer_passed(call, head, note),
+        Ok(head) => run.answer_passed(call, head, note, covered),
         Err(error) => {
-            run.entries.push(Entry {
-                call,
-                item: None,
-                code: error.code,
-                status: error.status,
-                attempts,
-                elapsed: started.elapsed(),
-                fallback: None,
-            });
             run.write_errors();
             let status = client_status(&error);
             {
@@ -129,6 +135,7 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
         result: Err(error),
         attempts,
         note: None,
+        covered: None,
     };
     let now = Instant::now();
     if run.end.saturating_duration_since(now) < LEAST_TIME {
@@ -264,7 +271,13 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn answer_passed(mut self, call: CallId, head: Head, note: Option<CacheNote>) -> Reply {
+    fn answer_passed(
+        mut self,
+        call: CallId,
+        head: Head,
+        note: Option<CacheNote>,
+        covered: Option<CallError>,
+    ) -> Reply {
         let answer = crate::engine::fetch::Answer {
             status: head.status,
             headers: head.headers.clone(),
@@ -272,7 +285,15 @@ impl<'r> Run<'r> {
             held: None,
             lasting: None,
         };
-        self.context.settled[call.0] = Some(Settled::One(Outcome::answered(answer, note)));
+        let is_covered = covered.is_some();
+        let outcome = match covered {
+            None => Outcome::answered(answer, note),
+            Some(error) => Outcome::stood_in(Origin::Stale, None, error.code, error.status),
+        };
+        self.context.settled[call.0] = Some(Settled::One(outcome));
+        if is_covered {
+            self.write_errors();
+        }
         let mut headers = head.headers;
         match self.response_headers() {
             Err(failure) => self.fail(failure),

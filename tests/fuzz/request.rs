@@ -128,6 +128,7 @@ impl Fetch for Service {
                 result: Err(CallError::new(Code::Reset)),
                 attempts: 1,
                 note: None,
+                covered: None,
             };
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -140,6 +141,7 @@ impl Fetch for Service {
             }),
             attempts: 1,
             note: None,
+            covered: None,
         }
     }
 }

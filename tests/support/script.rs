@@ -251,6 +251,7 @@ impl Fetch for Services {
             result,
             attempts,
             note,
+            covered: None,
         }
     }
 }

@@ -520,3 +520,38 @@ async fn nobody_is_asked_where_only_what_is_kept_is_wanted() {
     assert_eq!(told, "none service_unavailable");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_answer_is_passed_in_place_of_a_failure_where_it_may_be() {
+    let (fixture, _) = responding(|number, _| match number {
+        1 => (10, answer("200 OK", "cache-control: max-age=1", "<p>")),
+        2 => (10, answer("503 Oh", "", "sorry")),
+        3 => (10, "HTTP/1.1 200 OK\r\nnonsense".into()),
+        _ => (10, answer("404 Not Found", "", "no")),
+    });
+    let call = || {
+        passed(Cache {
+            stale_if_error: Some(seconds(60)),
+            ..by(Ttl::FromHeaders)
+        })
+    };
+    assert_eq!(
+        pass(&fixture, call(), &[]).await,
+        "uri-miss, stored 200: <p>"
+    );
+    advance(seconds(5)).await;
+    for covered in [Code::ServiceUnavailable, Code::ProtocolError] {
+        let opened = fixture
+            .client
+            .open(exchange(call(), 1000), StreamedRequest::Buffered)
+            .await;
+        let error = opened.covered.as_ref().unwrap();
+        assert_eq!(error.code, covered);
+        let head = opened.result.ok().unwrap();
+        assert_eq!(head.status, 200);
+        assert_eq!(head.headers["age"], "5");
+        let bytes = head.body.collect().await.unwrap().to_bytes();
+        assert_eq!(bytes, "<p>");
+    }
+    assert_eq!(pass(&fixture, call(), &[]).await, "stale 404: no");
+}

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue};
+use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
-use crate::engine::fetch::{CacheFate, Fetch};
-use crate::plan::{Cache, Call, Ttl};
+use crate::engine::fetch::{CacheFate, Fetch, Opened, StreamedRequest};
+use crate::plan::{Cache, Call, Role, Ttl};
 
 fn shared() -> Call {
     Call {
@@ -158,4 +159,107 @@ async fn whoever_waits_waits_by_a_clock_of_their_own() {
     let (patient, hurried) = tokio::join!(fixture.outcome(shared(), 1000), hurried);
     assert_eq!(patient, "200 [1] x1");
     assert_eq!(hurried, ("timeout x0".to_owned(), 50));
+}
+
+// === what is passed
+
+fn passed() -> Call {
+    Call {
+        role: Role::Pass,
+        cache: Some(Cache {
+            ttl: Ttl::FromHeaders,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            negative: None,
+        }),
+        ..shared()
+    }
+}
+
+async fn open(fixture: &Fixture<Piped>) -> Opened {
+    let exchange = exchange(passed(), 1000);
+    let opened = fixture.client.open(exchange, StreamedRequest::Buffered);
+    opened.await
+}
+
+async fn text(opened: Opened) -> String {
+    let body = opened.result.ok().unwrap().body;
+    let bytes = body.collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn collapses(opened: &Opened) -> bool {
+    let fate = opened.note.map(|note| note.fate);
+    matches!(
+        fate,
+        Some(CacheFate::Forwarded {
+            collapsed: true,
+            ..
+        })
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passed_answer_that_is_kept_is_asked_for_once() {
+    let (fixture, asked) = responding(|number, _| {
+        let lines = "cache-control: max-age=60";
+        (10, answer("200 OK", lines, &format!("<p>{number}")))
+    });
+    let all = (0..50).map(|_| async {
+        let opened = open(&fixture).await;
+        (collapses(&opened), text(opened).await)
+    });
+    let all = join_all(all).await;
+    assert!(all.iter().all(|(_, text)| text == "<p>1"));
+    assert_eq!(all.iter().filter(|(collapsed, _)| *collapsed).count(), 49);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(fixture.process.gates.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passed_answer_that_may_not_be_kept_is_for_one() {
+    let (fixture, asked) = responding(|number, _| {
+        let lines = "cache-control: private, max-age=60";
+        (10, answer("200 OK", lines, &format!("<p>{number}")))
+    });
+    let all = join_all((0..5).map(|_| async { text(open(&fixture).await).await })).await;
+    let mut all = all;
+    all.sort();
+    assert_eq!(all, ["<p>1", "<p>2", "<p>3", "<p>4", "<p>5"]);
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_long_for_a_client_that_reads_slowly() {
+    let (fixture, asked) = responding(|number, _| {
+        let lines = "cache-control: max-age=60";
+        (10, answer("200 OK", lines, &format!("<p>{number}")))
+    });
+    // Its head has come, and it reads nothing.
+    let slow = open(&fixture);
+    let quick = async {
+        sleep(Duration::from_millis(5)).await;
+        let start = Instant::now();
+        let opened = open(&fixture).await;
+        (start.elapsed().as_millis(), text(opened).await)
+    };
+    let (slow, (waited, quick)) = tokio::join!(slow, quick);
+    assert_eq!((waited, quick.as_str()), (5 + 250 + 10, "<p>2"));
+    assert_eq!(text(slow).await, "<p>1");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passed_leader_that_is_gone_is_followed_by_another() {
+    let (fixture, asked) =
+        responding(|_, _| (100, answer("200 OK", "cache-control: max-age=60", "<p>")));
+    let leader = tokio::time::timeout(Duration::from_millis(20), open(&fixture));
+    let follower = async {
+        sleep(Duration::from_millis(5)).await;
+        text(open(&fixture).await).await
+    };
+    let (leader, follower) = tokio::join!(leader, follower);
+    assert!(leader.is_err());
+    assert_eq!(follower, "<p>");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }

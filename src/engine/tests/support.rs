@@ -275,6 +275,7 @@ impl Fetch for Scripted {
             result,
             attempts: 1,
             note: None,
+            covered: None,
         }
     }
 }

@@ -142,6 +142,7 @@ impl Fetch for Scripted {
                             result: Err(CallError::new(Code::Reset)),
                             attempts: 1,
                             note: None,
+                            covered: None,
                         };
                     }
                 }
@@ -156,6 +157,7 @@ impl Fetch for Scripted {
             }),
             attempts: 1,
             note: None,
+            covered: None,
         }
     }
 }
