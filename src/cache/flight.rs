@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use tokio::sync::{oneshot, watch};
 
 use crate::cache::Key;
 
@@ -18,9 +20,13 @@ pub struct Flights<T> {
     under_way: Arc<Mutex<HashMap<Key, Flight<T>>>>,
 }
 
+/// What a flight brings. All who wait are woken in an order that does not change between runs: the
+/// first of them is who leads next.
+type Landed<T> = Shared<oneshot::Receiver<T>>;
+
 #[derive(Debug)]
 struct Flight<T> {
-    landed: watch::Receiver<Option<T>>,
+    landed: Landed<T>,
     /// How many wait.
     waiting: watch::Sender<usize>,
 }
@@ -37,14 +43,16 @@ pub enum Role<T> {
 pub struct Leader<T> {
     flights: Flights<T>,
     key: Key,
-    landed: watch::Sender<Option<T>>,
+    landed: Landed<T>,
+    /// `None` once it has landed.
+    lands: Option<oneshot::Sender<T>>,
     waiting: watch::Receiver<usize>,
 }
 
 /// Waits for what a flight brings, until it is dropped.
 #[derive(Debug)]
 pub struct Follower<T> {
-    landed: watch::Receiver<Option<T>>,
+    landed: Landed<T>,
     waiting: watch::Sender<usize>,
 }
 
@@ -70,18 +78,17 @@ impl<T: Clone> Flights<T> {
         match self.lock().entry(key) {
             Entry::Occupied(found) => Role::Follow(found.get().follower()),
             Entry::Vacant(vacant) => {
-                let (landed, lands) = watch::channel(None);
+                let (lands, landed) = oneshot::channel();
+                let landed = landed.shared();
                 let (waiting, waits) = watch::channel(0);
                 let leader = Leader {
                     flights: self.clone(),
                     key: vacant.key().clone(),
-                    landed,
+                    landed: landed.clone(),
+                    lands: Some(lands),
                     waiting: waits,
                 };
-                let flight = vacant.insert(Flight {
-                    landed: lands,
-                    waiting,
-                });
+                let flight = vacant.insert(Flight { landed, waiting });
                 Role::Lead(leader, flight.follower())
             }
         }
@@ -121,9 +128,12 @@ impl<T> Flight<T> {
 
 impl<T> Leader<T> {
     /// Ends the flight: who waits has what it brought, who comes now begins another one.
-    pub fn land(self, brought: T) {
+    pub fn land(mut self, brought: T) {
         self.flights.lock().remove(&self.key);
-        self.landed.send_replace(Some(brought));
+        if let Some(lands) = self.lands.take() {
+            // Nobody may wait.
+            let _ = lands.send(brought);
+        }
     }
 
     /// Waits until nobody waits, and then ends the flight: who comes afterwards begins another one.
@@ -151,7 +161,7 @@ impl<T> Drop for Leader<T> {
         let mut flights = self.flights.lock();
         // Once it has landed, the flight under this key may be another one.
         if let Entry::Occupied(found) = flights.entry(self.key.clone())
-            && found.get().landed.same_channel(&self.landed.subscribe())
+            && found.get().landed.ptr_eq(&self.landed)
         {
             found.remove();
         }
@@ -161,8 +171,7 @@ impl<T> Drop for Leader<T> {
 impl<T: Clone> Follower<T> {
     /// What the flight brings; `None` if it ended without.
     pub async fn landed(&mut self) -> Option<T> {
-        let landed = self.landed.wait_for(Option::is_some).await.ok()?;
-        landed.clone()
+        self.landed.clone().await.ok()
     }
 }
 
@@ -176,7 +185,6 @@ impl<T> Drop for Follower<T> {
 mod tests {
     use super::*;
     use crate::cache::KeyBuilder;
-    use futures_util::FutureExt;
 
     fn key(name: &str) -> Key {
         let mut key = KeyBuilder::default();
@@ -218,6 +226,27 @@ mod tests {
         drop(leader);
         assert_eq!(first.landed().await, None);
         assert_eq!(flights.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_in_the_order_of_coming() {
+        let flights = Flights::default();
+        let (leader, _) = lead(&flights, "a");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let waits = (0..20).map(|number| {
+            let (mut follower, told) = (follow(&flights, "a"), told.clone());
+            tokio::spawn(async move {
+                follower.landed().await;
+                told.lock().unwrap().push(number);
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        tokio::task::yield_now().await;
+        drop(leader);
+        for wait in waits {
+            wait.await.unwrap();
+        }
+        assert_eq!(*told.lock().unwrap(), Vec::from_iter(0..20));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod flight;
+pub mod range;
 pub mod rules;
 
 use std::sync::Arc;

@@ -219,12 +219,33 @@ fn age(answer: &HeaderMap) -> Duration {
 }
 
 /// The first line of `name` that is a date.
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     headers.get_all(name).iter().find_map(date_of)
 }
 
+/// A date as it should be written, or in another case (RFC 9111 §4.2).
 fn date_of(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    let text = value.to_str().ok()?;
+    let date = httpdate::parse_http_date(text);
+    date.or_else(|_| httpdate::parse_http_date(&in_its_case(text)))
+        .ok()
+}
+
+/// `Tue, 15 Nov 1994 08:12:31 GMT`, whichever letters are large.
+fn in_its_case(date: &str) -> String {
+    let mut follows_a_letter = false;
+    let cased = date.chars().map(|letter| {
+        let is_within = std::mem::replace(&mut follows_a_letter, letter.is_ascii_alphabetic());
+        match is_within {
+            true => letter.to_ascii_lowercase(),
+            false => letter.to_ascii_uppercase(),
+        }
+    });
+    let cased: String = cased.collect();
+    match cased.strip_suffix("Gmt") {
+        Some(rest) => format!("{rest}GMT"),
+        None => cased,
+    }
 }
 
 /// What in a request an answer depends on (RFC 9111 §4.1).
@@ -674,6 +695,11 @@ mod tests {
         // The three forms of a date, and no other (RFC 9110 §5.6.7).
         check("expires: Tuesday, 15-Nov-94 08:13:31 GMT", 60);
         check("expires: Tue Nov 15 08:13:31 1994", 60);
+        // In any case, but in no other zone.
+        check("expires: TUE, 15 nov 1994 08:13:31 gMT", 60);
+        check("expires: tuesday, 15-NOV-94 08:13:31 Gmt", 60);
+        check("expires: tUE nOV 15 08:13:31 1994", 60);
+        check("expires: tue, 15 nov 1994 08:13:31 utc", 0);
         for broken in [
             "",
             "0",

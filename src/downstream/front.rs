@@ -10,13 +10,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cache::control::Control;
 use crate::cache::flight::{Leader, Role};
+use crate::cache::range::{self, Part};
 use crate::cache::rules;
 use crate::downstream::Client;
 use crate::downstream::dial::Dial;
@@ -51,6 +52,10 @@ struct Missed {
 
 /// Makes one call, or gives what is known already.
 pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
+    let call = exchange.call();
+    if call.cache.is_none() && !call.coalesce {
+        return fetch_alone(client, exchange).await;
+    }
     // 3 cache: a fresh answer returns; a stale one is kept for layer 2, and to be validated.
     let missed = match look(client, &exchange).await {
         Looked::Given(kept, is_due) => match given(&kept, &exchange) {
@@ -73,6 +78,25 @@ pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
     match exchange.call().coalesce {
         false => fly(client, exchange, missed).await.into(),
         true => share(client, exchange, missed).await,
+    }
+}
+
+/// Neither layer has a part in it.
+async fn fetch_alone<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
+    let is_computed = exchange.route.response.computed.is_some();
+    // What is needed afterwards is kept back, since the rest takes the exchange with it.
+    let kept_back = exchange.call().keeps_answers().then(|| exchange.clone());
+    let (result, attempts) = send(client, exchange, false).await;
+    if let (Some(exchange), Ok(answer)) = (kept_back, &result) {
+        keep_last_good(client, &exchange, answer);
+    }
+    Fetched {
+        result: match is_computed {
+            true => result.map(lasting_by_headers),
+            false => result,
+        },
+        attempts,
+        note: None,
     }
 }
 
@@ -165,11 +189,12 @@ fn lasting(answer: Answer, kept: &Kept, exchange: &Exchange) -> Answer {
     }
 }
 
-fn lasting_by_headers(answer: Answer, exchange: &Exchange) -> Answer {
-    let wanted = exchange.route.response.computed.is_some();
-    let lasting =
-        wanted.then(|| lasting::lasting(answer.status, &answer.headers, SystemTime::now()));
-    Answer { lasting, ..answer }
+fn lasting_by_headers(answer: Answer) -> Answer {
+    let lasting = lasting::lasting(answer.status, &answer.headers, SystemTime::now());
+    Answer {
+        lasting: Some(lasting),
+        ..answer
+    }
 }
 
 fn refused() -> Fetched {
@@ -571,7 +596,8 @@ fn landed<D: Dial>(
         keep_last_good(client, &exchange, &answer);
         match &kept {
             Some(kept) => lasting(answer, kept, &exchange),
-            None => lasting_by_headers(answer, &exchange),
+            None if exchange.route.response.computed.is_some() => lasting_by_headers(answer),
+            None => answer,
         }
     });
     Landing {
@@ -794,13 +820,21 @@ fn hit(kept: &Kept) -> CacheNote {
     }
 }
 
-/// A kept answer, or 304 where the client has it already (RFC 9111 §4.3.2).
+/// A kept answer, the part of it that the client asks for (RFC 9110 §14.2), or 304 where it has it
+/// already (RFC 9111 §4.3.2).
 fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32) -> Opened {
     let headers = kept.head(Instant::now());
+    let length = kept.body.len();
     let has_it = rules::is_not_modified(&exchange.headers, kept.status, &kept.headers);
-    let (status, body) = match has_it {
-        true => (304, Bytes::new()),
-        false => (kept.status, kept.body.clone()),
+    let (status, headers, body) = match part(kept, exchange) {
+        _ if has_it => (304, headers, Bytes::new()),
+        Part::Whole => (kept.status, headers, kept.body.clone()),
+        Part::Bytes(bytes) => (
+            206,
+            range::head_of_part(headers, &bytes, length),
+            kept.body.slice(bytes),
+        ),
+        Part::Nothing => (416, range::head_of_nothing(length), Bytes::new()),
     };
     Opened {
         result: Ok(Head {
@@ -811,6 +845,14 @@ fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32)
         attempts,
         note: Some(note),
         covered: None,
+    }
+}
+
+/// Parts are for GET, and of what was answered with 200.
+fn part(kept: &Kept, exchange: &Exchange) -> Part {
+    match exchange.call().method == Method::GET && kept.status == 200 {
+        true => range::wanted(&exchange.headers, &kept.headers, kept.body.len()),
+        false => Part::Whole,
     }
 }
 

@@ -227,6 +227,11 @@ impl<D: Dial> Client<D> {
         }
     }
 
+    /// How many requests are under way that are shared, or made in the background.
+    pub fn shared_flights(&self) -> usize {
+        self.process.flights.count() + self.process.renewals.count()
+    }
+
     /// Where answers are kept.
     pub fn shelf(&self) -> &Shelf {
         &self.process.shelf

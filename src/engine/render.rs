@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
 
 use crate::engine::context::Context;
 use crate::engine::fetch::{Exchange, Made};
-use crate::engine::request::RequestBody;
+use crate::engine::request::{Request, RequestBody};
 use crate::json::{Kind, Value};
 use crate::path::{Env, Frame, Root};
 use crate::plan::{Body, Call, CallId, ForwardQuery, Part, Route};
@@ -38,7 +38,7 @@ pub fn exchange(
     push_query(&mut target, route, id, context, &env)?;
     let mut headers = HeaderMap::with_capacity(8);
     let body = body(route, id, context, &env, &mut headers)?;
-    forward_headers(&mut headers, call, &context.accepted.request.headers);
+    forward_headers(&mut headers, call, &context.accepted.request);
     set_headers(&mut headers, &call.headers, &env)?;
     if let Some(key) = &call.idempotency_key {
         let mut text = String::new();
@@ -92,12 +92,14 @@ fn push_query(
     Ok(())
 }
 
-/// Copies from the client what no other key of the call speaks of, be it with an absent value.
-fn forward_headers(headers: &mut HeaderMap, call: &Call, sent: &HeaderMap) {
+/// Copies from the client what no other key of the call speaks of, be it with an absent value. The range
+/// of a HEAD means nothing (RFC 9110 §14.2), but would if it were sent with a GET.
+fn forward_headers(headers: &mut HeaderMap, call: &Call, request: &Request) {
     for name in &call.forward_headers {
         let is_set = headers.contains_key(name) || call.headers.iter().any(|(set, _)| set == name);
-        if !is_set {
-            for value in sent.get_all(name) {
+        let is_void = request.method == Method::HEAD && name == header::RANGE;
+        if !is_set && !is_void {
+            for value in request.headers.get_all(name) {
                 headers.append(name, value.clone());
             }
         }

@@ -33,12 +33,9 @@ for (const test of tests) test.dump = Boolean(process.env.DUMP)
 await runTests([{ tests }], fetch, false, base, BATCH)
 
 const results = getResults()
-const wantsReuse = test => test.requests.some(({ expected_type: type }) =>
-  type === 'cached' || type?.endsWith('validated'))
 const rows = tests.map(test => [test.id, {
   kind: test.kind ?? 'required',
   asks: test.name,
-  wantsReuse: wantsReuse(test),
   passed: results[test.id] === true,
   message: results[test.id] === true ? undefined : results[test.id].join(': ')
 }])

@@ -6,6 +6,9 @@ use crate::faulty::behaviour::Behaviour;
 /// What a healthy service takes to answer.
 const HEALTHY: u64 = 10;
 
+/// The keys of `price`, which is kept for a second.
+pub const PRICE: &str = "optional: true, cache: { ttl: 1s, stale_if_error: 60s }";
+
 /// The configuration, with the keys that scenarios differ in. `http://NAME.test` is the service that
 /// the world has under this name.
 #[derive(Clone)]
@@ -39,7 +42,7 @@ impl Default for Page {
             user: "timeout: 300ms",
             orders: "timeout: 300ms",
             recs: "timeout: 300ms",
-            price: "optional: true",
+            price: PRICE,
             more: "",
         }
     }

@@ -2,7 +2,7 @@
 //! services saw, I4, I6 and I9 off the metrics and the log as well. Panics (I10), memory in real time
 //! (I7) and the comparison of two runs (I12) are the [`crate::stage`]'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -34,8 +34,10 @@ impl World {
             self.check_answer(got);
         }
         let asked: BTreeMap<&str, &Got> = book.iter().map(|got| (got.id.as_str(), got)).collect();
-        self.check_requests(&asked);
-        self.check_attempts(&figures);
+        let told = self.told(&figures);
+        let shared = self.shared();
+        self.check_requests(&asked, &told, &shared);
+        self.check_attempts(&figures, &asked, &told, &shared);
         check_errors(&book, &figures);
         let internal = book.iter().find(|got| got.code() == "internal");
         assert!(internal.is_none(), "I10: {internal:?}");
@@ -57,17 +59,22 @@ impl World {
             let taken = figures.named(name).map(|series| series.value.abs());
             (name.to_owned(), taken.sum())
         });
-        let (usage, tasks) = match &self.proxy {
-            Proxy::Simulated(simulated) => (
-                simulated.server.state().fetch.usage(),
-                simulated.tasks.count(),
-            ),
-            Proxy::Real(running) => (running.generations.in_force().client.usage(), 0),
+        let (usage, flights, tasks) = match &self.proxy {
+            Proxy::Simulated(simulated) => {
+                let client = &simulated.server.state().fetch;
+                let tasks = simulated.process.tasks.count();
+                (client.usage(), client.shared_flights(), tasks)
+            }
+            Proxy::Real(running) => {
+                let client = &running.generations.in_force().client;
+                (client.usage(), client.shared_flights(), 0)
+            }
         };
         let given = [
             ("places", usage.places),
             ("waiting", usage.waiting),
             ("attempts", usage.attempts),
+            ("flights", flights),
             ("tasks", tasks),
         ];
         let given = given.map(|(name, taken)| (name.to_owned(), taken as f64));
@@ -86,9 +93,14 @@ impl World {
     }
 
     /// What services saw, by the requests that it was for.
-    fn check_requests(&self, asked: &BTreeMap<&str, &Got>) {
+    ///
+    /// A flight may outlive the answer that it began for: others wait for it, or what it brings will
+    /// be kept. It has its own call's time then: that of the request which began it, and from the
+    /// moment of a hit on that of a call which is made anew in the background (§6, I5).
+    fn check_requests(&self, asked: &BTreeMap<&str, &Got>, told: &Told, shared: &Shared) {
         let slack = self.slack;
-        for service in self.services.values() {
+        for (name, service) in &self.services {
+            let name = configured(name);
             let mut applied: BTreeMap<String, usize> = BTreeMap::new();
             for seen in service.journal().seen {
                 let request = &seen.request;
@@ -103,8 +115,16 @@ impl World {
                 let Some(got) = id.and_then(|id| asked.get(id)) else {
                     continue;
                 };
-                assert!(request.at <= got.answered + slack, "I5: {request:?}");
-                let left = (got.asked + got.limit).saturating_sub(request.at);
+                let is_shared = shared.contains(&(name.to_owned(), request.method.clone()));
+                let told = told.get(&(got.id.clone(), name.to_owned()));
+                let is_hit = is_shared && told.is_some_and(|told| told.is_hit);
+                // A request in the background was begun before the answer.
+                let end = if is_hit { got.answered } else { got.asked } + got.limit;
+                assert!(
+                    request.at <= if is_shared { end } else { got.answered } + slack,
+                    "I5: {request:?}"
+                );
+                let left = end.saturating_sub(request.at);
                 assert!(timeout_of(request) <= left + slack, "I11: {request:?}");
             }
             let twice = applied.iter().find(|(_, count)| **count > 1);
@@ -112,9 +132,15 @@ impl World {
         }
     }
 
-    /// I4: what was sent is what we say, and no more than we may.
-    fn check_attempts(&self, figures: &Figures) {
-        let said = self.said(figures);
+    /// I4: what was sent is what we say, and no more than we may. Of a flight that is shared we say what
+    /// was sent by the time of the answer, and of a request in the background nothing.
+    fn check_attempts(
+        &self,
+        figures: &Figures,
+        asked: &BTreeMap<&str, &Got>,
+        told: &Told,
+        shared: &Shared,
+    ) {
         let mut saw: BTreeMap<&str, Vec<Seen>> = BTreeMap::new();
         for (name, service) in &self.services {
             saw.entry(configured(name))
@@ -123,26 +149,40 @@ impl World {
         }
         for (name, seen) in saw {
             check_figures(name, seen.len(), figures);
-            let mut times: BTreeMap<&str, u64> = BTreeMap::new();
+            // How often, and how often before the answer.
+            let mut times: BTreeMap<(&str, bool), (u64, u64)> = BTreeMap::new();
             for seen in &seen {
-                let id = seen.request.header("x-request-id").unwrap_or_default();
-                *times.entry(id).or_default() += 1;
+                let request = &seen.request;
+                let id = request.header("x-request-id").unwrap_or_default();
+                let is_shared = shared.contains(&(name.to_owned(), request.method.clone()));
+                let got = asked.get(id);
+                let is_before = got.is_some_and(|got| request.at < got.answered);
+                let (all, before) = times.entry((id, is_shared)).or_default();
+                *all += 1;
+                *before += u64::from(is_before);
             }
-            for (id, times) in times {
+            for ((id, is_shared), (all, before)) in times {
                 // Of a client that has gone nothing is said.
-                if let Some(said) = said.get(&(id.to_owned(), name.to_owned())) {
-                    assert!(
-                        times <= *said,
-                        "I4: `{name}` saw {times} of {id}, not {said}"
-                    );
-                }
+                let Some(told) = told.get(&(id.to_owned(), name.to_owned())) else {
+                    continue;
+                };
+                let (saw, most) = match (is_shared, told.is_hit) {
+                    (false, _) => (all, told.attempts),
+                    (true, false) => (before, told.attempts),
+                    (true, true) => (all, self.most),
+                };
+                assert!(saw <= most, "I4: `{name}` saw {saw} of {id}, not {most}");
+                assert!(
+                    !is_shared || all <= self.most,
+                    "I4: `{name}` saw {all} of {id}"
+                );
             }
         }
     }
 
-    /// How often each request asked each service, as the log has it.
-    fn said(&self, figures: &Figures) -> BTreeMap<(String, String), u64> {
-        let mut said = BTreeMap::new();
+    /// What the log says of each request and each service.
+    fn told(&self, figures: &Figures) -> Told {
+        let mut all = Told::new();
         for line in &self.log() {
             for call in line["calls"].as_array().into_iter().flatten() {
                 let attempts = call["attempts"].as_u64().unwrap();
@@ -150,10 +190,24 @@ impl World {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let service = service_of(figures, &text(&line["route"]), &text(&call["name"]));
                 let key = (text(&line["request_id"]), service);
-                *said.entry(key).or_default() += attempts;
+                let told: &mut ToldOf = all.entry(key).or_default();
+                told.attempts += attempts;
+                told.is_hit |= call["outcome"] == "cache";
             }
         }
-        said
+        all
+    }
+
+    /// Which services are asked by calls whose flights are shared, and by which methods.
+    fn shared(&self) -> Shared {
+        let table = self.table();
+        let calls = table.routes.iter().flat_map(|route| &route.calls);
+        let shared = calls.filter(|call| call.coalesce || call.cache.is_some());
+        let named = shared.map(|call| {
+            let service = &table.services[call.service.0];
+            (service.name.clone(), call.method.clone())
+        });
+        named.collect()
     }
 
     fn trace(&self, book: &[Got]) -> Trace {
@@ -222,6 +276,19 @@ impl World {
         );
     }
 }
+
+/// By request and service.
+type Told = BTreeMap<(String, String), ToldOf>;
+
+#[derive(Default)]
+struct ToldOf {
+    attempts: u64,
+    /// A kept answer was given.
+    is_hit: bool,
+}
+
+/// By service and method.
+type Shared = HashSet<(String, http::Method)>;
 
 /// The service of a faulty one: endpoints of one service are `NAME-a`, `NAME-b`.
 fn configured(name: &str) -> &str {

@@ -17,6 +17,7 @@ mod faulty;
 mod support;
 
 mod answers;
+mod caching;
 mod connections;
 mod door;
 mod simulation;

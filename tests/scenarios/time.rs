@@ -79,7 +79,7 @@ async fn leave(world: &World, ask: Ask, service: &str) -> String {
 }
 
 /// Waits until the log says that the client of `id` has gone.
-async fn gone(world: &World, id: &str) {
+pub async fn gone(world: &World, id: &str) {
     world
         .until("the client has gone", || {
             let log = world.log();

@@ -58,7 +58,7 @@ pub struct World {
     limit: Duration,
     asked: AtomicUsize,
     lines: Lines,
-    _folder: Folder,
+    folder: Folder,
 }
 
 pub enum Proxy {
@@ -70,7 +70,7 @@ pub enum Proxy {
 pub struct Simulated {
     pub server: Arc<Server<Client<Pipes>>>,
     drain: Drain,
-    pub tasks: Tasks,
+    pub process: Process,
 }
 
 /// Puts a proxy together: the one place that knows what its parts ask for.
@@ -79,8 +79,8 @@ fn assemble(table: Table, pipes: Pipes, telemetry: &Arc<Telemetry>) -> Simulated
     let meters = Arc::new(telemetry.meters(&table));
     let (tasks, drain) = (Tasks::new(4096), Drain::default());
     let memory = Memory::new(1 << 30);
-    let process = Process::new(tasks.clone(), memory.clone());
-    let client = Client::new(&table, Arc::new(pipes), process, meters.clone());
+    let process = Process::new(tasks, memory.clone());
+    let client = Client::new(&table, Arc::new(pipes), process.clone(), meters.clone());
     let state = State {
         generation: 1,
         table,
@@ -91,7 +91,7 @@ fn assemble(table: Table, pipes: Pipes, telemetry: &Arc<Telemetry>) -> Simulated
     Simulated {
         server,
         drain,
-        tasks,
+        process,
     }
 }
 
@@ -140,6 +140,37 @@ impl World {
 
     pub fn service(&self, name: &str) -> &Faulty {
         &self.services[name]
+    }
+
+    /// The parts of the proxy, on virtual time.
+    pub fn parts(&self) -> &Simulated {
+        match &self.proxy {
+            Proxy::Simulated(simulated) => simulated,
+            Proxy::Real(_) => panic!("what runs for real is not taken apart"),
+        }
+    }
+
+    /// Lets another configuration take over, as a reload does.
+    pub fn reload(&self, page: &Page) {
+        let server = &self.parts().server;
+        let before = server.state();
+        let table = Arc::new(table_of(&[self.folder.write("page.yaml", &page.yaml())]));
+        let meters = Arc::new(self.telemetry.meters(&table));
+        let client = before.fetch.succeed(&table, meters.clone());
+        server.swap(State {
+            generation: before.generation + 1,
+            table,
+            meters,
+            fetch: Arc::new(client.expect("the services can be used")),
+        });
+    }
+
+    /// The configuration in force.
+    pub fn table(&self) -> Arc<Table> {
+        match &self.proxy {
+            Proxy::Simulated(simulated) => simulated.server.state().table.clone(),
+            Proxy::Real(running) => running.generations.in_force().table.clone(),
+        }
     }
 
     /// How long until each service may be asked again.
@@ -282,7 +313,7 @@ impl Parts {
             limit: self.limit,
             asked: AtomicUsize::new(0),
             lines: self.lines,
-            _folder: self.folder,
+            folder: self.folder,
         }
     }
 }

@@ -108,13 +108,8 @@ impl Link {
         lock(&self.hear).push(hear);
     }
 
-    /// Whoever cut this from outside when the time is over would hide a Redis that hangs from the
-    /// breaker.
-    pub async fn look_up(
-        self: &Arc<Link>,
-        names: &[Name],
-        deadline: Instant,
-    ) -> Result<Vec<Option<Bytes>>, Away> {
+    pub async fn look_up(self: &Arc<Link>, names: &[Name]) -> Result<Vec<Option<Bytes>>, Away> {
+        let deadline = Instant::now() + self.timeout;
         let opened = self.opened(deadline).await?;
         let place = self.lookups.clone().try_acquire_owned();
         let place = place.map_err(|_| Away::Resting)?;

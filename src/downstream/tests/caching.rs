@@ -511,6 +511,128 @@ async fn a_passed_answer_is_validated_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_is_cut_out_of_what_is_kept() {
+    let (fixture, asked) = responding(|_, request| {
+        let lines = "etag: \"a\"\r\ncache-control: max-age=5\r\nx-n: 1";
+        match request.contains("if-none-match: \"a\"") {
+            true => (10, answer("304 Not Modified", "x-n: 2", "")),
+            false => (10, answer("200 OK", lines, "0123456789")),
+        }
+    });
+    let call = || passed(by(Ttl::FromHeaders));
+    pass(&fixture, call(), &[]).await;
+    let range = |range| [("range", range)];
+    let some = pass(&fixture, call(), &range("bytes=2-4")).await;
+    assert_eq!(some, "hit 206 age=0: 234");
+    let none = pass(&fixture, call(), &range("bytes=10-")).await;
+    assert_eq!(none, "hit 416: ");
+    let several = pass(&fixture, call(), &range("bytes=0-1, 4-5")).await;
+    assert_eq!(several, "hit 200 age=0: 0123456789");
+    let other = [("range", "bytes=2-4"), ("if-range", "\"b\"")];
+    let whole = pass(&fixture, call(), &other).await;
+    assert_eq!(whole, "hit 200 age=0: 0123456789");
+    // Who has it already needs no part of it.
+    let known = [("range", "bytes=2-4"), ("if-none-match", "\"a\"")];
+    assert_eq!(pass(&fixture, call(), &known).await, "hit 304 age=0: ");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+
+    // The whole is validated, and the part is cut out of what holds then.
+    advance(seconds(6)).await;
+    let opened = fixture
+        .client
+        .open(with(call(), &range("bytes=-3")), StreamedRequest::Buffered)
+        .await;
+    assert_eq!(fate(opened.note), "stale 304, stored");
+    let head = opened.result.ok().unwrap();
+    assert_eq!(head.status, 206);
+    assert_eq!(head.headers["content-range"], "bytes 7-9/10");
+    assert_eq!(head.headers["x-n"], "2");
+    assert!(!head.headers.contains_key("content-length"));
+    assert_eq!(head.body.collect().await.unwrap().to_bytes(), "789");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_comes_is_passed_and_not_kept() {
+    let (fixture, _) = responding(|_, request| {
+        let lines = "cache-control: max-age=60\r\ncontent-range: bytes 0-1/10";
+        match request.contains("range: bytes=0-1") {
+            true => (10, answer("206 Partial Content", lines, "01")),
+            false => (
+                10,
+                answer("200 OK", "cache-control: max-age=60", "0123456789"),
+            ),
+        }
+    });
+    let call = || passed(by(Ttl::FromHeaders));
+    let range = [("range", "bytes=0-1")];
+    for _ in 0..2 {
+        let told = pass(&fixture, call(), &range).await;
+        assert_eq!(told, "uri-miss 206: 01");
+    }
+    let told = pass(&fixture, call(), &[]).await;
+    assert_eq!(told, "uri-miss, stored 200: 0123456789");
+}
+
+/// Answers once, with these lines, and cuts every connection after that.
+fn cut_off(lines: String) -> Fixture<Piped> {
+    piped(script(move |number, mut peer| {
+        let answer = answer("200 OK", &lines, "[1]");
+        async move {
+            if number == 0 && peer.request().await.is_some() {
+                peer.write(answer).await;
+            }
+            peer.request().await;
+        }
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_stale_is_given_against_the_word_of_the_service_when_it_is_cut_off() {
+    let cache = || Cache {
+        stale_while_revalidate: Some(seconds(60)),
+        stale_if_error: Some(seconds(60)),
+        ..by(Ttl::FromHeaders)
+    };
+    let lines = |word: &str| format!("etag: \"a\"\r\ncache-control: max-age=2{word}");
+    for word in [
+        "must-revalidate",
+        "proxy-revalidate",
+        "no-cache",
+        "s-maxage=2",
+    ] {
+        let fixture = cut_off(lines(&format!(", {word}")));
+        let call = || cached(cache());
+        let told = ask(&fixture, call()).await;
+        assert_eq!(told, "uri-miss, stored 200 [1]", "{word}");
+        advance(seconds(3)).await;
+        let told = ask(&fixture, call()).await;
+        assert_eq!(told, "stale reset", "{word}");
+        let stand_in = fixture
+            .client
+            .stale_if_error(&exchange(call(), 1000), Code::Reset);
+        assert!(stand_in.is_none(), "{word}");
+
+        let fixture = cut_off(lines(&format!(", {word}")));
+        let call = || passed(cache());
+        let told = pass(&fixture, call(), &[]).await;
+        assert_eq!(told, "uri-miss, stored 200: [1]", "{word}");
+        advance(seconds(3)).await;
+        let opened = fixture
+            .client
+            .open(exchange(call(), 1000), StreamedRequest::Buffered)
+            .await;
+        let error = opened.result.err().map(|error| error.code);
+        assert_eq!(error, Some(Code::Reset), "{word}");
+    }
+    // Without such a word it is given.
+    let fixture = cut_off(lines(""));
+    pass(&fixture, passed(cache()), &[]).await;
+    advance(seconds(3)).await;
+    let told = pass(&fixture, passed(cache()), &[]).await;
+    assert_eq!(told, "hit 200 age=3: [1]");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_asked_where_only_what_is_kept_is_wanted() {
     let (fixture, asked) = numbered("cache-control: max-age=60");
     let only = [("cache-control", "only-if-cached")];
@@ -526,7 +648,7 @@ async fn a_kept_answer_is_passed_in_place_of_a_failure_where_it_may_be() {
     let (fixture, _) = responding(|number, _| match number {
         1 => (10, answer("200 OK", "cache-control: max-age=1", "<p>")),
         2 => (10, answer("503 Oh", "", "sorry")),
-        3 => (10, "HTTP/1.1 200 OK\r\nnonsense".into()),
+        3 => (10, "HTTP/1.1 nonsense\r\n\r\n".into()),
         _ => (10, answer("404 Not Found", "", "no")),
     });
     let call = || {

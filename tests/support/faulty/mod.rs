@@ -111,6 +111,8 @@ pub enum Door {
     Open,
     /// Nobody listens.
     Refused,
+    /// Nobody listens from this moment on; what is open stays so. Only pipes have it.
+    RefusedFrom(Duration),
     /// Nothing ever comes back. Only pipes have it.
     Blackhole,
 }
@@ -321,6 +323,14 @@ impl Plot {
         }
     }
 
+    /// There is no way in from so many milliseconds on.
+    pub fn refused_from(self, milliseconds: u64) -> Plot {
+        Plot {
+            door: Door::RefusedFrom(Duration::from_millis(milliseconds)),
+            ..self
+        }
+    }
+
     pub fn over_two(self) -> Plot {
         Plot {
             http: Http::Two,
@@ -341,7 +351,8 @@ impl Dial for Pipes {
         let service = self.services.get(host).ok_or(Code::DnsFailure)?;
         match service.door {
             Door::Open => Ok(service.pipe()),
-            Door::Refused => Err(Code::ConnectRefused),
+            Door::RefusedFrom(from) if service.started.elapsed() < from => Ok(service.pipe()),
+            Door::Refused | Door::RefusedFrom(_) => Err(Code::ConnectRefused),
             Door::Blackhole => {
                 sleep_until(by).await;
                 Err(Code::ConnectTimeout)
