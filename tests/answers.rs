@@ -86,7 +86,11 @@ async fn check(folder: &str, readme: &str) -> usize {
             "http" => {
                 for shown in block.text.lines() {
                     let is_there = answer.head.lines().any(|line| fits(shown, line));
-                    assert!(is_there, "{readme}:{}\n{shown}\n{}", block.line, answer.head);
+                    assert!(
+                        is_there,
+                        "{readme}:{}\n{shown}\n{}",
+                        block.line, answer.head
+                    );
                 }
                 compared += 1;
             }
