@@ -1,36 +1,32 @@
 //! The front of the ladder: layer 3, the response cache, and layer 4, shared flights. What passes
 //! both climbs the rest: [`crate::downstream::ladder`].
 //!
-//! [`fetch`] is for answers that are read whole, [`open`] for those that are passed. What is kept, and
-//! for whom it is good, is [`crate::downstream::shelf`].
+//! [`fetch`] is for answers that are read whole, [`passed::open`] for those that are passed. What is
+//! kept, and for whom it is good, is [`crate::downstream::shelf`].
 
-use std::collections::HashMap;
+pub mod passed;
+pub mod rows;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::future::join_all;
-use http::{HeaderMap, Method};
-use http_body_util::{BodyExt, Full};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use http::HeaderMap;
+use tokio::time::{Instant, timeout_at};
 
 use crate::cache::control::Control;
 use crate::cache::flight::{Leader, Role};
-use crate::cache::range::{self, Part};
 use crate::cache::rules;
 use crate::downstream::Client;
 use crate::downstream::dial::Dial;
-use crate::downstream::keeping::Keeping;
 use crate::downstream::kept::{Kept, Standing};
-use crate::downstream::ladder::{HeadOnly, Whole, climb};
+use crate::downstream::ladder::{Whole, climb};
 use crate::downstream::shelf::{self, Arrived};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, ByteStream, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Found, Head,
-    LEAST_TIME, Made, Opened, Row,
+    Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, LEAST_TIME, Made,
 };
-use crate::engine::{batch, lasting};
+use crate::engine::lasting;
 use crate::json;
 use crate::plan::{self, Cache, Ttl};
 
@@ -56,6 +52,11 @@ pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
     if call.cache.is_none() && !call.coalesce {
         return fetch_alone(client, exchange).await;
     }
+    // In a box, so that calls that need none of it do not carry it about.
+    Box::pin(fetch_or_give(client, exchange)).await
+}
+
+async fn fetch_or_give<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
     // 3 cache: a fresh answer returns; a stale one is kept for layer 2, and to be validated.
     let missed = match look(client, &exchange).await {
         Looked::Given(kept, is_due) => match given(&kept, &exchange) {
@@ -147,9 +148,6 @@ fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
         why: Forward::Stale,
         kept: Some(kept),
     };
-    if exchange.call().role == plan::Role::Pass {
-        return renew_passed(client, exchange, missed);
-    }
     if let Some(leader) = client.process.flights.lead(exchange.key()) {
         launch(client, in_background(exchange), missed, leader);
     }
@@ -163,6 +161,13 @@ fn in_background(exchange: &Exchange) -> Exchange {
         ends_with_route: false,
         made: Made::default(),
         ..exchange.clone()
+    }
+}
+
+fn hit(kept: &Kept) -> CacheNote {
+    CacheNote {
+        fate: CacheFate::Hit,
+        ttl: Some(kept.ttl(Instant::now())),
     }
 }
 
@@ -221,68 +226,6 @@ pub fn is_covered(code: Code) -> bool {
             | Code::BadValue
             | Code::LoopDetected
     )
-}
-
-// === rows of bulk calls
-
-/// What is kept for each of these: a row of a bulk call has a key of its own.
-pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
-    let found = exchanges.iter().map(|exchange| async move {
-        let cache = exchange.call().cache?;
-        let Looked::Given(kept, is_due) = look_for(client, exchange, cache).await else {
-            return None;
-        };
-        Some(Found {
-            answer: lasting(kept.answer_to(exchange)?, &kept, exchange),
-            note: hit(&kept),
-            is_due,
-        })
-    });
-    join_all(found).await
-}
-
-/// Keeps each row for its own key, with the headers of the answer that it came in.
-pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
-    let shelf = &client.process.shelf;
-    for Row { exchange, body } in rows {
-        let service = client.name_of(&exchange);
-        let body = Bytes::copy_from_slice(&body);
-        let arrived = || Arrived {
-            status: answer.status,
-            headers: &answer.headers,
-            body: body.clone(),
-            took: Duration::ZERO,
-        };
-        if let Some(cache) = exchange.call().cache {
-            shelf.keep(&exchange, cache, service, arrived());
-        }
-        if exchange.call().keeps_answers() {
-            shelf.keep_last_good(&exchange, service, arrived());
-        }
-    }
-}
-
-/// Asks for rows in the background, unless somebody asks for the same ones already.
-pub fn renew_rows<D: Dial>(client: &Client<D>, exchange: Exchange, rows: Vec<(String, Exchange)>) {
-    let Some(leader) = client.process.renewals.lead(exchange.key()) else {
-        return;
-    };
-    let (client, exchange) = (client.clone(), in_background(&exchange));
-    let tasks = client.process.tasks.clone();
-    // With no room in the set they stay as old as they are.
-    let _ = tasks.spawn(async move {
-        let (result, _) = send(&client, exchange.clone(), false).await;
-        if let Ok(answer) = result {
-            let mut fresh: HashMap<String, Bytes> =
-                batch::rows(&exchange, &answer).into_iter().collect();
-            let kept = rows.into_iter().filter_map(|(key, exchange)| {
-                let body = fresh.remove(&key)?;
-                Some(Row { exchange, body })
-            });
-            keep_rows(&client, &answer, kept.collect());
-        }
-        leader.land(());
-    });
 }
 
 // === 4 coalesce
@@ -623,362 +566,4 @@ fn keep_last_good<D: Dial>(client: &Client<D>, exchange: &Exchange, answer: &Ans
             .shelf
             .keep_last_good(exchange, service, arrived);
     }
-}
-
-// === what is passed
-
-/// Makes one call whose answer is passed, or gives what is kept. What may be kept is kept while it
-/// streams, if it comes to its end.
-pub async fn open<D: Dial>(
-    client: &Client<D>,
-    exchange: Exchange,
-    body: Option<ByteStream>,
-) -> Opened {
-    let streams = body.is_some();
-    let missed = match look(client, &exchange).await {
-        Looked::Given(kept, is_due) => {
-            let opened = passed_from(&kept, &exchange, hit(&kept), 0);
-            if is_due {
-                renew(client, &exchange, kept);
-            }
-            return opened;
-        }
-        Looked::Refused => return nothing_kept(),
-        Looked::Missed(missed) => missed,
-    };
-    match exchange.call().cache {
-        Some(cache) if !streams => open_shared(client, exchange, cache, missed).await,
-        _ => climb_to_head(client, exchange, body).await,
-    }
-}
-
-/// What is known of a passed answer when its head has come.
-#[derive(Clone)]
-pub enum Gate {
-    /// It is not for others.
-    Alone,
-    /// It is being kept: `true` when it is there.
-    Kept(watch::Receiver<bool>),
-}
-
-/// How long an answer that streams to its client may keep others from asking themselves.
-const WHOLE_WITHIN: Duration = Duration::from_millis(250);
-
-/// Who asks for what is under way waits until it is kept, or is known not to be.
-async fn open_shared<D: Dial>(
-    client: &Client<D>,
-    exchange: Exchange,
-    cache: Cache,
-    missed: Missed,
-) -> Opened {
-    if !exchange.call().coalesce {
-        return open_anew(client, exchange, cache, missed, None).await;
-    }
-    let mut may_take_over = true;
-    loop {
-        let mut follower = match client.process.gates.join(exchange.key()) {
-            Role::Lead(leader, _) => {
-                return open_anew(client, exchange, cache, missed, Some(leader)).await;
-            }
-            Role::Follow(follower) => follower,
-        };
-        let Ok(gate) = timeout_at(exchange.deadline, follower.landed()).await else {
-            return Opened {
-                result: Err(CallError::new(Code::Timeout)),
-                attempts: 0,
-                note: None,
-                covered: None,
-            };
-        };
-        let has_time = exchange.deadline > Instant::now() + LEAST_TIME;
-        match gate {
-            None if may_take_over && has_time => may_take_over = false,
-            Some(Gate::Kept(mut whole)) => {
-                let whole = timeout(WHOLE_WITHIN, whole.wait_for(|whole| *whole)).await;
-                let is_whole = matches!(whole, Ok(Ok(_)));
-                drop(whole);
-                if is_whole && let Looked::Given(kept, _) = look(client, &exchange).await {
-                    let note = collapsed(&kept, missed.why);
-                    return passed_from(&kept, &exchange, note, 0);
-                }
-                return open_anew(client, exchange, cache, missed, None).await;
-            }
-            _ => return open_anew(client, exchange, cache, missed, None).await,
-        }
-    }
-}
-
-fn collapsed(kept: &Kept, why: Forward) -> CacheNote {
-    CacheNote {
-        fate: CacheFate::Forwarded {
-            why,
-            status: None,
-            stored: true,
-            collapsed: true,
-        },
-        ttl: Some(kept.ttl(Instant::now())),
-    }
-}
-
-/// Asks the service for an answer that is passed, and for no more than whether what is kept is good
-/// still, where that can be asked.
-async fn open_anew<D: Dial>(
-    client: &Client<D>,
-    exchange: Exchange,
-    cache: Cache,
-    missed: Missed,
-    leader: Option<Leader<Gate>>,
-) -> Opened {
-    let started = Instant::now();
-    let (conditions, validated) = conditions(&exchange, &missed);
-    let sent = match &validated {
-        Some(_) => with_conditions(&exchange, conditions),
-        None => exchange.clone(),
-    };
-    let mut opened = climb_to_head(client, sent, None).await;
-    if let (Some(kept), Ok(head)) = (&validated, &opened.result)
-        && head.status == 304
-    {
-        let arrived = Arrived {
-            status: head.status,
-            headers: &head.headers,
-            body: Bytes::new(),
-            took: started.elapsed(),
-        };
-        let shelf = &client.process.shelf;
-        if let Some(kept) = shelf.freshen(&exchange, cache, kept, arrived) {
-            if let Some(leader) = leader {
-                leader.land(Gate::Kept(watch::channel(true).1));
-            }
-            return passed_from(&kept, &exchange, validated_note(&kept), opened.attempts);
-        }
-        opened = climb_to_head(client, exchange.clone(), None).await;
-    }
-    if let Some(covered) = covered(client, &exchange, cache, &opened) {
-        return covered;
-    }
-    keep_passed(
-        client, &exchange, cache, missed.why, opened, started, leader,
-    )
-}
-
-/// A kept answer in place of a failure, where it may stand in for that.
-fn covered<D: Dial>(
-    client: &Client<D>,
-    exchange: &Exchange,
-    cache: Cache,
-    opened: &Opened,
-) -> Option<Opened> {
-    let error = match &opened.result {
-        Err(error) => error.clone(),
-        // RFC 5861 §4 names these.
-        Ok(head) if matches!(head.status, 500 | 502..=504) => CallError {
-            status: Some(head.status),
-            ..CallError::new(match head.status {
-                500 => Code::Service5xx,
-                _ => Code::ServiceUnavailable,
-            })
-        },
-        Ok(_) => return None,
-    };
-    let kept =
-        is_covered(error.code).then(|| client.process.shelf.stands_in(exchange, cache))??;
-    let note = CacheNote {
-        fate: CacheFate::Forwarded {
-            why: Forward::Stale,
-            status: error.status,
-            stored: false,
-            collapsed: false,
-        },
-        ttl: Some(kept.ttl(Instant::now())),
-    };
-    Some(Opened {
-        covered: Some(error),
-        ..passed_from(&kept, exchange, note, opened.attempts)
-    })
-}
-
-async fn climb_to_head<D: Dial>(
-    client: &Client<D>,
-    exchange: Exchange,
-    body: Option<ByteStream>,
-) -> Opened {
-    let stall = client.stall;
-    let climbed = climb(client, exchange, body, HeadOnly { stall }).await;
-    Opened {
-        result: climbed.result,
-        attempts: climbed.attempts,
-        note: None,
-        covered: None,
-    }
-}
-
-fn hit(kept: &Kept) -> CacheNote {
-    CacheNote {
-        fate: CacheFate::Hit,
-        ttl: Some(kept.ttl(Instant::now())),
-    }
-}
-
-/// A kept answer, the part of it that the client asks for (RFC 9110 §14.2), or 304 where it has it
-/// already (RFC 9111 §4.3.2).
-fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32) -> Opened {
-    let headers = kept.head(Instant::now());
-    let length = kept.body.len();
-    let has_it = rules::is_not_modified(&exchange.headers, kept.status, &kept.headers);
-    let (status, headers, body) = match part(kept, exchange) {
-        _ if has_it => (304, headers, Bytes::new()),
-        Part::Whole => (kept.status, headers, kept.body.clone()),
-        Part::Bytes(bytes) => (
-            206,
-            range::head_of_part(headers, &bytes, length),
-            kept.body.slice(bytes),
-        ),
-        Part::Nothing => (416, range::head_of_nothing(length), Bytes::new()),
-    };
-    Opened {
-        result: Ok(Head {
-            status,
-            headers,
-            body: whole(body),
-        }),
-        attempts,
-        note: Some(note),
-        covered: None,
-    }
-}
-
-/// Parts are for GET, and of what was answered with 200.
-fn part(kept: &Kept, exchange: &Exchange) -> Part {
-    match exchange.call().method == Method::GET && kept.status == 200 {
-        true => range::wanted(&exchange.headers, &kept.headers, kept.body.len()),
-        false => Part::Whole,
-    }
-}
-
-fn whole(bytes: Bytes) -> ByteStream {
-    Full::new(bytes)
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
-
-/// RFC 9111 §5.2.1.7.
-fn nothing_kept() -> Opened {
-    Opened {
-        result: Ok(Head {
-            status: 504,
-            headers: HeaderMap::new(),
-            body: whole(Bytes::new()),
-        }),
-        attempts: 0,
-        note: None,
-        covered: None,
-    }
-}
-
-/// Lets the answer through, and keeps it when it has come to its end.
-fn keep_passed<D: Dial>(
-    client: &Client<D>,
-    exchange: &Exchange,
-    cache: Cache,
-    why: Forward,
-    opened: Opened,
-    started: Instant,
-    leader: Option<Leader<Gate>>,
-) -> Opened {
-    let took = started.elapsed();
-    let mut note = CacheNote {
-        fate: CacheFate::Forwarded {
-            why,
-            status: None,
-            stored: false,
-            collapsed: false,
-        },
-        ttl: None,
-    };
-    let result = opened.result.map(|head| {
-        let arrived = Arrived {
-            status: head.status,
-            headers: &head.headers,
-            body: Bytes::new(),
-            took,
-        };
-        let Some(ttl) = shelf::would_keep(exchange, cache, &arrived) else {
-            stands_alone(leader);
-            return head;
-        };
-        let (is_whole, whole) = watch::channel(false);
-        let (shelf, service) = (client.process.shelf.clone(), client.name_of(exchange));
-        let most = exchange.call().max_body;
-        let (exchange, service) = (exchange.clone(), service.to_owned());
-        let (status, headers) = (head.status, head.headers.clone());
-        let keep = move |body: Bytes| {
-            let arrived = Arrived {
-                status,
-                headers: &headers,
-                body,
-                took,
-            };
-            shelf.keep(&exchange, cache, &service, arrived);
-            // Nobody may wait for it.
-            is_whole.send_replace(true);
-        };
-        let memory = client.process.memory.reservation();
-        match Keeping::around(head.body, most, memory, keep) {
-            Ok(body) => {
-                if let Some(leader) = leader {
-                    leader.land(Gate::Kept(whole));
-                }
-                note.fate = CacheFate::Forwarded {
-                    why,
-                    status: None,
-                    stored: true,
-                    collapsed: false,
-                };
-                note.ttl = Some(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
-                Head {
-                    body: body.boxed_unsync(),
-                    ..head
-                }
-            }
-            Err(body) => {
-                stands_alone(leader);
-                Head { body, ..head }
-            }
-        }
-    });
-    Opened {
-        result,
-        attempts: opened.attempts,
-        note: Some(note),
-        covered: None,
-    }
-}
-
-fn stands_alone(leader: Option<Leader<Gate>>) {
-    if let Some(leader) = leader {
-        leader.land(Gate::Alone);
-    }
-}
-
-/// How long a renewal in the background may take to bring its body.
-const RENEWED_WITHIN: Duration = Duration::from_secs(30);
-
-/// Fetches a passed answer anew, reading it to its end so that it is kept.
-fn renew_passed<D: Dial>(client: &Client<D>, exchange: &Exchange, missed: Missed) {
-    let cache = exchange.call().cache;
-    let leader = client.process.renewals.lead(exchange.key());
-    let Some((cache, leader)) = cache.zip(leader) else {
-        return;
-    };
-    let (client, exchange) = (client.clone(), in_background(exchange));
-    let tasks = client.process.tasks.clone();
-    let _ = tasks.spawn(async move {
-        let opened = open_anew(&client, exchange, cache, missed, None).await;
-        if let Ok(head) = opened.result {
-            let to_the_end = head.body.collect();
-            let _ = timeout(RENEWED_WITHIN, to_the_end).await;
-        }
-        leader.land(());
-    });
 }

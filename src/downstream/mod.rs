@@ -39,7 +39,8 @@ use tokio::time::Instant;
 
 use crate::cache::flight::Flights;
 use crate::downstream::dial::{Dial, Tcp};
-use crate::downstream::front::{Gate, Landing};
+use crate::downstream::front::passed::Gate;
+use crate::downstream::front::{Landing, passed, rows};
 use crate::downstream::guards::{Told, Usage};
 use crate::downstream::observe::Observe;
 use crate::downstream::service::Service;
@@ -296,7 +297,7 @@ impl<D: Dial> Fetch for Client<D> {
             StreamedRequest::Buffered => None,
             StreamedRequest::Stream(stream) => Some(stream),
         };
-        front::open(self, exchange, stream).await
+        passed::open(self, exchange, stream).await
     }
 
     fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
@@ -310,14 +311,14 @@ impl<D: Dial> Fetch for Client<D> {
     }
 
     async fn look_up(&self, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
-        front::look_up(self, exchanges).await
+        rows::look_up(self, exchanges).await
     }
 
     fn keep_rows(&self, answer: &Answer, rows: Vec<Row>) {
-        front::keep_rows(self, answer, rows);
+        rows::keep_rows(self, answer, rows);
     }
 
     fn renew_rows(&self, exchange: Exchange, rows: Vec<(String, Exchange)>) {
-        front::renew_rows(self, exchange, rows);
+        rows::renew_rows(self, exchange, rows);
     }
 }

@@ -1,0 +1,74 @@
+//! Layer 3 for bulk calls: each row of an answer has a key of its own.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use crate::downstream::Client;
+use crate::downstream::dial::Dial;
+use crate::downstream::front::{Looked, hit, in_background, lasting, look_for, send};
+use crate::downstream::shelf::Arrived;
+use crate::engine::batch;
+use crate::engine::fetch::{Answer, Exchange, Found, Row};
+
+/// What is kept for each of these: a row of a bulk call has a key of its own.
+pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
+    let found = exchanges.iter().map(|exchange| async move {
+        let cache = exchange.call().cache?;
+        let Looked::Given(kept, is_due) = look_for(client, exchange, cache).await else {
+            return None;
+        };
+        Some(Found {
+            answer: lasting(kept.answer_to(exchange)?, &kept, exchange),
+            note: hit(&kept),
+            is_due,
+        })
+    });
+    join_all(found).await
+}
+
+/// Keeps each row for its own key, with the headers of the answer that it came in.
+pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
+    let shelf = &client.process.shelf;
+    for Row { exchange, body } in rows {
+        let service = client.name_of(&exchange);
+        let body = Bytes::copy_from_slice(&body);
+        let arrived = || Arrived {
+            status: answer.status,
+            headers: &answer.headers,
+            body: body.clone(),
+            took: Duration::ZERO,
+        };
+        if let Some(cache) = exchange.call().cache {
+            shelf.keep(&exchange, cache, service, arrived());
+        }
+        if exchange.call().keeps_answers() {
+            shelf.keep_last_good(&exchange, service, arrived());
+        }
+    }
+}
+
+/// Asks for rows in the background, unless somebody asks for the same ones already.
+pub fn renew_rows<D: Dial>(client: &Client<D>, exchange: Exchange, rows: Vec<(String, Exchange)>) {
+    let Some(leader) = client.process.renewals.lead(exchange.key()) else {
+        return;
+    };
+    let (client, exchange) = (client.clone(), in_background(&exchange));
+    let tasks = client.process.tasks.clone();
+    // With no room in the set they stay as old as they are.
+    let _ = tasks.spawn(async move {
+        let (result, _) = send(&client, exchange.clone(), false).await;
+        if let Ok(answer) = result {
+            let mut fresh: HashMap<String, Bytes> =
+                batch::rows(&exchange, &answer).into_iter().collect();
+            let kept = rows.into_iter().filter_map(|(key, exchange)| {
+                let body = fresh.remove(&key)?;
+                Some(Row { exchange, body })
+            });
+            keep_rows(&client, &answer, kept.collect());
+        }
+        leader.land(());
+    });
+}
