@@ -1,5 +1,6 @@
 //! Answers that a README shows beneath a request are the ones that come: each example is served over
-//! the demo's services, every `curl` of its README is sent, and the JSON block after it is compared.
+//! the demo's services, every `curl` of its README is sent, and what stands after it is compared: a JSON
+//! block with the body, an `http` block with lines of the head, of which it shows some.
 
 mod support;
 
@@ -39,6 +40,12 @@ async fn the_sidecar_answers_as_shown() {
 }
 
 #[tokio::test]
+async fn kept_answers_are_given_as_shown() {
+    let readme = "examples/caching/README.md";
+    assert_eq!(check("examples/caching", readme).await, 4);
+}
+
+#[tokio::test]
 async fn the_checkout_answers_as_shown() {
     let readme = "examples/checkout/README.md";
     assert_eq!(check("examples/checkout", readme).await, 3);
@@ -56,19 +63,35 @@ async fn check(folder: &str, readme: &str) -> usize {
     .await
     .unwrap_or_else(|error| panic!("{folder}: {error}"));
     let mut compared = 0;
-    let mut answer = String::new();
+    let mut answer = Answer::default();
     for block in blocks(&fs::read_to_string(root().join(readme)).unwrap()) {
         match block.info.as_str() {
             "sh" => {
                 for command in commands(&block) {
-                    answer = send(&command, running.listen, demo.control()).await;
+                    let address = match command.port {
+                        demo::CONTROL_PORT => demo.control(),
+                        9900..=9909 => running.admin,
+                        _ => running.listen,
+                    };
+                    answer = send(&command, address).await;
                 }
             }
             "json" => {
                 let expected = compact(&block.text);
-                let got = compact(&answer);
+                let got = compact(&answer.body);
                 let fits = fits(&expected, &got);
                 assert!(fits, "{readme}:{}\n{expected}\n{got}", block.line);
+                compared += 1;
+            }
+            "http" => {
+                for shown in block.text.lines() {
+                    let is_there = answer.head.lines().any(|line| fits(shown, line));
+                    assert!(
+                        is_there,
+                        "{readme}:{}\n{shown}\n{}",
+                        block.line, answer.head
+                    );
+                }
                 compared += 1;
             }
             _ => {}
@@ -181,9 +204,13 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-async fn send(command: &Command, proxy: SocketAddr, switchboard: SocketAddr) -> String {
-    let is_switch = command.port == demo::CONTROL_PORT;
-    let address = if is_switch { switchboard } else { proxy };
+#[derive(Default)]
+struct Answer {
+    head: String,
+    body: String,
+}
+
+async fn send(command: &Command, address: SocketAddr) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let Command {
         method,
@@ -203,9 +230,12 @@ async fn send(command: &Command, proxy: SocketAddr, switchboard: SocketAddr) -> 
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
-    match head.contains("transfer-encoding: chunked") {
-        true => unchunked(body),
-        false => body.to_owned(),
+    Answer {
+        head: head.to_owned(),
+        body: match head.contains("transfer-encoding: chunked") {
+            true => unchunked(body),
+            false => body.to_owned(),
+        },
     }
 }
 

@@ -339,7 +339,7 @@ name: a
 priority: high
 calls:
   shop: { get: /a, hedge: { after: p99.9 }, timeout: 500ms, fallback: [ { stale: 60s }, { value: 1 } ] }
-  other: { get: /b, timeout: 300ms, hedge: { after: 90ms }, for_each: p in $.shop.body, max_items: 40, optional: true }
+  other: { get: /b, timeout: 300ms, hedge: { after: 90ms }, cache: { ttl: 5m }, for_each: p in $.shop.body, max_items: 40, optional: true }
 response: { body: [ $.shop.body, $.other ] }
 ",
     )]);
@@ -348,6 +348,7 @@ response: { body: [ $.shop.body, $.other ] }
     for shown in [
         "asked again at its p99.9;\n         else the last answer, up to 60 s old, else a value\n",
         "asked again after 90 ms;",
+        "kept for 300 s",
         "  shop         1  1.1 n + 1 t  7 in a row, <50% of 20 in 10 s, 1 s..30 s  256, 64 wait 100 ms\n",
         "  other       40  45 n         off                                        16\n",
         "priority    high\n",

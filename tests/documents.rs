@@ -108,10 +108,11 @@ fn whole(kind: &str, part: &str) -> String {
         lines.collect()
     };
     let route = "route: GET /shown/{id}\nname: shown\n";
+    let response = "response: { status: 204 }\n";
     match kind {
-        "call" => format!("{route}calls:\n  pricing:\n{}", indented(4)),
-        "calls" => format!("{route}calls:\n{}", indented(2)),
-        "input" => format!("{route}input:\n{}", indented(2)),
+        "call" => format!("{route}{response}calls:\n  pricing:\n{}", indented(4)),
+        "calls" => format!("{route}{response}calls:\n{}", indented(2)),
+        "input" => format!("{route}{response}input:\n{}", indented(2)),
         "response" => {
             let calls = "calls:\n  profile: { get: /v1/me }\n  pricing: { get: /prices/1 }\n";
             format!("{route}{calls}response:\n{}", indented(2))

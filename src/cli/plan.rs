@@ -13,7 +13,7 @@ use crate::diagnostic::nearest;
 use crate::plan::matcher::Match;
 use crate::plan::settings::Service;
 use crate::plan::timeline::{self, Bar, Timeline};
-use crate::plan::{Call, CallId, FallbackKind, ForEach, Role, Route, ServiceId, Table};
+use crate::plan::{Call, CallId, FallbackKind, ForEach, Role, Route, ServiceId, Table, Ttl};
 use crate::policy::hedge::After;
 use crate::policy::{breaker, bulkhead};
 use crate::telemetry::time;
@@ -337,6 +337,11 @@ fn notes(table: &Table, route: &Route, call: &Call) -> Vec<String> {
         Some(After::Percentile(share)) => {
             notes.push(format!("asked again at its p{}", percent(share)));
         }
+        None => {}
+    }
+    match call.cache.map(|cache| cache.ttl) {
+        Some(Ttl::For(time)) => notes.push(format!("kept for {}", time::readable(time))),
+        Some(Ttl::FromHeaders) => notes.push("kept for as long as its headers say".into()),
         None => {}
     }
     let fallbacks = fallbacks(route, call);

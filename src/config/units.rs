@@ -341,6 +341,10 @@ fn size_help(digits: &str, unit: &str) -> Refusal {
             Ok(bytes) if bytes > 0 && bytes % (1 << 10) == 0 => {
                 return Some(format!("write `{}KiB`", bytes >> 10));
             }
+            // So few bytes are seldom meant.
+            Ok(bytes) if bytes > 0 && bytes < 1 << 10 => {
+                return Some(format!("write `{bytes}B`, `{bytes}KiB` or `{bytes}MiB`"));
+            }
             _ => "B",
         },
         "b" | "bytes" => "B",

@@ -67,10 +67,11 @@ impl Request {
     }
 }
 
-/// A status and a JSON body.
+/// A status, a JSON body, and what caches are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub status: u16,
+    pub cache_control: Option<&'static str>,
     pub body: Bytes,
 }
 
@@ -87,7 +88,15 @@ impl Answer {
         let bytes = serde_json::to_vec(body).expect("the demo's bodies have text keys");
         Answer {
             status,
+            cache_control: None,
             body: bytes.into(),
+        }
+    }
+
+    pub fn kept(self, cache_control: &'static str) -> Answer {
+        Answer {
+            cache_control: Some(cache_control),
+            ..self
         }
     }
 

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -102,11 +103,13 @@ where
 
 /// An answer as it goes out.
 pub(super) fn respond(answer: Answer) -> Response<Body> {
-    response(
-        answer.status,
-        "application/json",
-        Body::whole(answer.body, 0),
-    )
+    let body = Body::whole(answer.body, 0);
+    let mut response = response(answer.status, "application/json", body);
+    if let Some(words) = answer.cache_control {
+        let value = HeaderValue::from_static(words);
+        response.headers_mut().insert(CACHE_CONTROL, value);
+    }
+    response
 }
 
 /// A 200 that promises more than it brings.

@@ -53,7 +53,9 @@ fn sizes_carry_their_unit() {
     }
     refused("65536", "write `64KiB`");
     refused("1048576", "write `1MiB`");
-    refused("1000", "write `1000B`");
+    refused("1000", "write `1000B`, `1000KiB` or `1000MiB`");
+    refused("64", "write `64B`, `64KiB` or `64MiB`");
+    refused("1500", "write `1500B`");
     refused("64KB", "write `64KiB`");
     refused("64k", "write `64KiB`");
     refused("1 MiB", "write `1MiB`");
@@ -108,7 +110,10 @@ fn memory_is_a_share_or_a_size() {
     assert_eq!(memory("512MiB"), Ok(Memory::Size(512 << 20)));
     let help = |text: &str| memory(text).err().flatten().unwrap();
     assert_eq!(help("0%"), "a share is above zero: write `25%`");
-    assert_eq!(help("25"), "write `25B`, or a share such as `25%`");
+    assert_eq!(
+        help("25"),
+        "write `25B`, `25KiB` or `25MiB`, or a share such as `25%`"
+    );
     assert_eq!(help("512MB"), "write `512MiB`");
 }
 

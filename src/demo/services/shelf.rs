@@ -37,6 +37,7 @@ pub(super) fn catalog(_: &Shop, request: &Request) -> Answer {
         total: products.len(),
         items: items.take(size).map(|product| item(product)).collect(),
     })
+    .kept("max-age=60")
 }
 
 fn item(product: &Product) -> Item {

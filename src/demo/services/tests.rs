@@ -22,7 +22,7 @@ fn ask(shop: &Shop, service: &str, line: &str, header: &str, body: &str) -> (u16
         Bytes::copy_from_slice(body.as_bytes()),
     );
     let service = ALL.iter().find(|row| row.name == service).unwrap();
-    let Answer { status, body } = (service.answer)(shop, &request);
+    let Answer { status, body, .. } = (service.answer)(shop, &request);
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
