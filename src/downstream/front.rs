@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +21,7 @@ use crate::downstream::dial::Dial;
 use crate::downstream::keeping::Keeping;
 use crate::downstream::kept::{Kept, Standing};
 use crate::downstream::ladder::{HeadOnly, Whole, climb};
-use crate::downstream::shelf::{self, Arrived};
+use crate::downstream::shelf::{self, Arrived, Wanted};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
     Answer, ByteStream, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Found, Head,
@@ -97,22 +96,31 @@ async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
             kept: None,
         });
     };
-    look_for(client, exchange, cache).await
+    let wanted = Wanted {
+        exchange,
+        cache,
+        service: client.name_of(exchange),
+    };
+    let found = client.process.shelf.look(&[wanted], &*client.observe).await;
+    found
+        .into_iter()
+        .next()
+        .expect("what is wanted is looked for")
+        .into()
 }
 
-async fn look_for<D: Dial>(client: &Client<D>, exchange: &Exchange, cache: Cache) -> Looked {
-    let service = client.name_of(exchange);
-    let shelf = &client.process.shelf;
-    let found = shelf.look(exchange, cache, service, &*client.observe).await;
-    let missed = Missed {
-        why: found.why,
-        kept: found.kept.clone(),
-    };
-    match (found.kept, found.standing) {
-        (Some(kept), Standing::Good) => Looked::Given(kept, false),
-        (Some(kept), Standing::Due) => Looked::Given(kept, true),
-        (_, Standing::Refused) => Looked::Refused,
-        _ => Looked::Missed(missed),
+impl From<shelf::Looked> for Looked {
+    fn from(found: shelf::Looked) -> Looked {
+        let missed = Missed {
+            why: found.why,
+            kept: found.kept.clone(),
+        };
+        match (found.kept, found.standing) {
+            (Some(kept), Standing::Good) => Looked::Given(kept, false),
+            (Some(kept), Standing::Due) => Looked::Given(kept, true),
+            (_, Standing::Refused) => Looked::Refused,
+            _ => Looked::Missed(missed),
+        }
     }
 }
 
@@ -201,9 +209,19 @@ pub fn is_covered(code: Code) -> bool {
 
 /// What is kept for each of these: a row of a bulk call has a key of its own.
 pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
-    let found = exchanges.iter().map(|exchange| async move {
-        let cache = exchange.call().cache?;
-        let Looked::Given(kept, is_due) = look_for(client, exchange, cache).await else {
+    let wanted = exchanges.iter().filter_map(|exchange| {
+        Some(Wanted {
+            exchange,
+            cache: exchange.call().cache?,
+            service: client.name_of(exchange),
+        })
+    });
+    let wanted: Vec<Wanted<'_>> = wanted.collect();
+    let found = client.process.shelf.look(&wanted, &*client.observe).await;
+    let mut found = found.into_iter();
+    let given = exchanges.iter().map(|exchange| {
+        exchange.call().cache?;
+        let Looked::Given(kept, is_due) = found.next()?.into() else {
             return None;
         };
         Some(Found {
@@ -212,7 +230,7 @@ pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> V
             is_due,
         })
     });
-    join_all(found).await
+    given.collect()
 }
 
 /// Keeps each row for its own key, with the headers of the answer that it came in.
