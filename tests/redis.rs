@@ -36,6 +36,10 @@ route: GET /written/{id}
 calls: { main: { service: s, get: "/written/{{request.path.id}}", cache: { ttl: 60s } } }
 response: { body: $.main.body }
 ---
+route: GET /plain
+calls: { main: { service: s, get: /plain } }
+response: { body: $.main.body }
+---
 route: GET /other/{id}
 calls: { main: { service: t, get: "/written/{{request.path.id}}", cache: { ttl: 60s } } }
 response: { body: $.main.body }
@@ -575,20 +579,28 @@ enum Gone {
     Hung,
 }
 
-/// Sends three hundred requests, a hundred a second, and takes the Redis away after the first fifty.
+/// What a lookup may add to an answer.
+const TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Who ask at the same time: where the machine has no time they ask less often, so that nothing piles
+/// up.
+const ASKERS: usize = 6;
+
+/// Sends three hundred requests that are looked up, a hundred a second where there is time for it, and
+/// takes the Redis away after the first fifty.
 async fn one_that_goes_away_under_load(gone: Gone) {
+    // The two of them do not load each other.
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = ONE_AT_A_TIME.lock().await;
     let Some(mut pair) = Pair::start("50ms").await else {
         return;
     };
-    let timeout = Duration::from_millis(50);
-    let address = pair.a.running.listen;
     // The first connection is no part of this.
     until("it is used", async || {
-        pair.a.get("/written/warm").await;
-        pair.b.get("/written/warm").await;
-        let name = format!("/written/{}", fastrand::u64(..));
-        pair.a.get(&name).await;
-        pair.a.lookups("miss").await > 0
+        let target = format!("/written/{}", fastrand::u64(..));
+        pair.a.get(&target).await;
+        pair.b.get(&target).await;
+        pair.a.lookups("miss").await > 0 && pair.b.lookups("hit").await > 0
     })
     .await;
     let before = [
@@ -596,26 +608,36 @@ async fn one_that_goes_away_under_load(gone: Gone) {
         pair.a.lookups("error").await,
         pair.a.lookups("resting").await,
     ];
-    let mut pace = tokio::time::interval(Duration::from_millis(10));
-    let mut asked = Vec::new();
-    for number in 0..300 {
-        pace.tick().await;
-        if number == 50 {
-            match gone {
-                Gone::Killed => pair.redis.kill(),
-                Gone::Hung => pair.redis.signal("-STOP"),
-            }
+    let asked = Arc::new(AtomicU32::new(0));
+    let askers: Vec<_> = (0..ASKERS)
+        .map(|_| {
+            let (asked, address) = (asked.clone(), pair.a.running.listen);
+            tokio::spawn(async move { keep_asking(address, &asked).await })
+        })
+        .collect();
+    until("fifty are asked", async || {
+        asked.load(Ordering::Relaxed) >= 50
+    })
+    .await;
+    match gone {
+        Gone::Killed => pair.redis.kill(),
+        Gone::Hung => pair.redis.signal("-STOP"),
+    }
+    let (mut looked_up, mut others) = (Vec::new(), Vec::new());
+    for asker in askers {
+        for [one, other] in asker.await.unwrap() {
+            assert_eq!((one.status, other.status), (200, 200), "{one:?} {other:?}");
+            looked_up.push(one.took);
+            others.push(other.took);
         }
-        let target = format!("/written/load-{number}");
-        asked.push(tokio::spawn(async move {
-            ask(address, "GET", &target, "").await
-        }));
     }
-    for (number, reply) in asked.into_iter().enumerate() {
-        let reply = reply.await.unwrap();
-        assert_eq!(reply.status, 200, "{number}: {reply:?}");
-        assert!(reply.took < timeout + SLACK, "{number}: {reply:?}");
-    }
+    looked_up.sort();
+    others.sort();
+    let worst = (looked_up.last().unwrap(), others.last().unwrap());
+    assert!(*worst.0 < *worst.1 + TIMEOUT + SLACK, "{worst:?}");
+    // Most found it resting, and paid nothing.
+    let middle = (looked_up[150], others[150]);
+    assert!(middle.0 < middle.1 + TIMEOUT, "{middle:?}");
     let a = &pair.a;
     let after = [
         a.lookups("timeout").await - before[0],
@@ -625,7 +647,7 @@ async fn one_that_goes_away_under_load(gone: Gone) {
     let [late, failed, resting] = after;
     // Those that were under way when it went, and a few that tried it again.
     assert!(late + failed >= 3, "{after:?}");
-    assert!(late + failed <= 60, "{after:?}");
+    assert!(late + failed <= 25, "{after:?}");
     assert!(resting >= 150, "{after:?}");
     match gone {
         Gone::Killed => assert!(failed > 0, "{after:?}"),
@@ -664,6 +686,25 @@ async fn one_that_goes_away_under_load(gone: Gone) {
     assert_eq!(a.events()[1], back);
 }
 
+/// One of each pair is looked up; the other one shows what the machine needs at that moment.
+async fn keep_asking(address: SocketAddr, asked: &AtomicU32) -> Vec<[Reply; 2]> {
+    let mut pace = tokio::time::interval(Duration::from_millis(10 * ASKERS as u64));
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut replies = Vec::new();
+    loop {
+        pace.tick().await;
+        let number = asked.fetch_add(1, Ordering::Relaxed);
+        if number >= 300 {
+            return replies;
+        }
+        let target = format!("/written/load-{number}");
+        replies.push([
+            ask(address, "GET", &target, "").await,
+            ask(address, "GET", "/plain", "").await,
+        ]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_killed_under_load_costs_a_moment_and_comes_back() {
     one_that_goes_away_under_load(Gone::Killed).await;
@@ -687,7 +728,7 @@ async fn a_wrong_password_is_said_once_and_answers_go_on() {
     until("it rests", async || {
         number += 1;
         let reply = a.get(&format!("/written/{number}")).await;
-        assert!(reply.took < Duration::from_millis(50) + SLACK, "{reply:?}");
+        assert!(reply.took < TIMEOUT + SLACK, "{reply:?}");
         a.lookups("resting").await >= 10
     })
     .await;

@@ -269,6 +269,25 @@ async fn one_that_hangs_costs_three_lookups_and_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lookup_with_less_time_is_late_all_the_same() {
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let remote = remote_of(&server);
+    let changes = Changes::of(&remote);
+    until_answered(&remote).await;
+    server.signal("-STOP");
+    for _ in 0..3 {
+        let started = Instant::now();
+        let by = started + TIMEOUT / 10;
+        assert_eq!(remote.get(&[name("a")], by).await, Err(Away::TimedOut));
+        assert!(started.elapsed() < TIMEOUT / 10 + SLACK);
+    }
+    assert_eq!(changes.words(), ["away"]);
+    assert_eq!(find(&remote, "a").await, Err(Away::Resting));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_to_one_that_has_just_hung_are_bounded() {
     let Some(server) = Server::start(&[]) else {
         return;
