@@ -21,9 +21,11 @@ pub(super) async fn purge(admin: &Admin, query: Option<&str>) -> Answer {
     }
     let (service, path) = (asked.service.as_str(), asked.path.as_deref());
     let shelf = generation.client.shelf();
+    // Before, because this instance hears of the purge too, and would have nothing left to count; and
+    // afterwards, so that nothing stays that was brought back from there meanwhile.
+    let before = shelf.purge(service, path);
     let shared = shelf.purge_shared(service, path).await;
-    // Afterwards, so that nothing is brought back from there.
-    let memory = shelf.purge(service, path);
+    let memory = before + shelf.purge(service, path);
     let mut body = json!({ "service": service, "path": path, "memory": memory });
     let status = match shared {
         None => StatusCode::OK,

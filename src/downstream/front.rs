@@ -21,14 +21,14 @@ use crate::downstream::Client;
 use crate::downstream::dial::Dial;
 use crate::downstream::kept::{Kept, Standing};
 use crate::downstream::ladder::{Whole, climb};
-use crate::downstream::shelf::{self, Arrived};
+use crate::downstream::shelf::{self, Arrived, Wanted};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
     Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, LEAST_TIME, Made,
 };
 use crate::engine::lasting;
 use crate::json;
-use crate::plan::{self, Cache, Ttl};
+use crate::plan::{self, Ttl};
 
 /// What a flight brings to all who wait for it.
 #[derive(Clone)]
@@ -123,22 +123,31 @@ async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
             kept: None,
         });
     };
-    look_for(client, exchange, cache).await
+    let wanted = Wanted {
+        exchange,
+        cache,
+        service: client.name_of(exchange),
+    };
+    let found = client.process.shelf.look(&[wanted], &*client.observe).await;
+    found
+        .into_iter()
+        .next()
+        .expect("what is wanted is looked for")
+        .into()
 }
 
-async fn look_for<D: Dial>(client: &Client<D>, exchange: &Exchange, cache: Cache) -> Looked {
-    let service = client.name_of(exchange);
-    let shelf = &client.process.shelf;
-    let found = shelf.look(exchange, cache, service, &*client.observe).await;
-    let missed = Missed {
-        why: found.why,
-        kept: found.kept.clone(),
-    };
-    match (found.kept, found.standing) {
-        (Some(kept), Standing::Good) => Looked::Given(kept, false),
-        (Some(kept), Standing::Due) => Looked::Given(kept, true),
-        (_, Standing::Refused) => Looked::Refused,
-        _ => Looked::Missed(missed),
+impl From<shelf::Looked> for Looked {
+    fn from(found: shelf::Looked) -> Looked {
+        let missed = Missed {
+            why: found.why,
+            kept: found.kept.clone(),
+        };
+        match (found.kept, found.standing) {
+            (Some(kept), Standing::Good) => Looked::Given(kept, false),
+            (Some(kept), Standing::Due) => Looked::Given(kept, true),
+            (_, Standing::Refused) => Looked::Refused,
+            _ => Looked::Missed(missed),
+        }
     }
 }
 

@@ -25,7 +25,8 @@ pub struct Kept {
     pub headers: HeaderMap,
     /// Of a passed call: as it came. Else valid JSON, and nothing is null.
     pub body: Bytes,
-    /// The service's name and the path that was asked, without its query: what a purge goes by.
+    /// The service's name and the path that was asked, without its query and in its one form: what a
+    /// purge goes by.
     pub service: Box<str>,
     pub path: Box<str>,
     pub received: Instant,

@@ -8,13 +8,14 @@
 //! Memory is asked first. Where a Redis is shared with other instances, it is asked about what memory
 //! does not have fresh, and told of what is kept.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::cache::control::Control;
 use crate::cache::rules::{self, Freshness, NotStored, Vary};
@@ -26,6 +27,7 @@ use crate::downstream::wire;
 use crate::engine::fetch::{Answer, Exchange, Forward};
 use crate::json;
 use crate::plan::{Cache, Role, Ttl, settings};
+use crate::template::escape::canonical_path;
 
 /// What is kept. Clones are the same.
 #[derive(Clone)]
@@ -52,31 +54,120 @@ struct Varies {
     names: Vec<HeaderName>,
     /// A part of the keys of its answers: without this note they are out of reach.
     epoch: u64,
+    known: Known,
     service: Box<str>,
     path: Box<str>,
 }
 
-/// What memory has for a request.
-struct Found {
+/// What the shared store is known to have of a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It was not heard whether it has it.
+    Unheard,
+    /// It has it.
+    Shared,
+    /// It has it no longer: another instance has seen a write, or the store has lost it. What memory has
+    /// under it is good until something new is kept.
+    Lost,
+}
+
+impl Varies {
+    fn as_known(&self, known: Known) -> Arc<Varies> {
+        Arc::new(Varies {
+            names: self.names.clone(),
+            epoch: self.epoch,
+            known,
+            service: self.service.clone(),
+            path: self.path.clone(),
+        })
+    }
+}
+
+/// What is looked for.
+pub struct Wanted<'a> {
+    pub exchange: &'a Exchange,
+    pub cache: Cache,
+    pub service: &'a str,
+}
+
+/// A look that is under way.
+struct Search<'a> {
+    wanted: &'a Wanted<'a>,
+    asked: Control,
+    chance: f64,
     kept: Option<Arc<Kept>>,
     /// What it is called if nothing is kept.
     missed: Forward,
+    /// The shared store had something newer than memory.
+    is_fetched: bool,
 }
 
-impl Found {
-    fn standing(&self, asked: &Control, chance: f64) -> Standing {
-        let standing = |kept: &Arc<Kept>| kept.standing(asked, Instant::now(), chance);
+impl Search<'_> {
+    fn standing(&self) -> Standing {
+        let standing = |kept: &Arc<Kept>| kept.standing(&self.asked, Instant::now(), self.chance);
         self.kept.as_ref().map_or(Standing::Stale, standing)
     }
 
+    /// Nobody else need be asked.
+    fn is_done(&self) -> bool {
+        let standing = self.standing();
+        matches!(
+            standing,
+            Standing::Good | Standing::Due | Standing::Unwanted
+        )
+    }
+
     /// The label `result` of `anabranch_cache_requests_total`.
-    fn result(&self, standing: Standing) -> &'static str {
-        match (&self.kept, standing) {
+    fn result(&self) -> &'static str {
+        match (&self.kept, self.standing()) {
             (Some(_), Standing::Good | Standing::Due) => "hit",
             (Some(_), _) => "stale",
             (None, _) => "miss",
         }
     }
+
+    fn end(self) -> Looked {
+        let standing = self.standing();
+        Looked {
+            standing: match (standing, &self.kept) {
+                (Standing::Stale, None) if self.asked.only_if_cached => Standing::Refused,
+                _ => standing,
+            },
+            why: match (standing, &self.kept) {
+                (_, None) => self.missed,
+                (Standing::Unwanted, _) => Forward::Request,
+                _ => Forward::Stale,
+            },
+            kept: self.kept,
+        }
+    }
+}
+
+/// What the shared store is asked at once.
+#[derive(Default)]
+struct Question(Vec<Name>);
+
+impl Question {
+    /// The place of its value among the answers.
+    fn add(&mut self, wanted: &Wanted<'_>, key: &Key) -> usize {
+        let path = path_of(wanted.exchange);
+        self.0.push(Name::new(wanted.service, &path, key.bytes()));
+        self.0.len() - 1
+    }
+
+    async fn ask(self, shared: &Shared, by: Instant) -> Result<Vec<Option<Bytes>>, Away> {
+        shared.remote.get(&self.0, by).await
+    }
+}
+
+/// What a note of the shared store means.
+enum Heeded {
+    /// It is the one that memory has.
+    Agreed,
+    /// It has taken the place of the one that memory had, if it had one.
+    Adopted(Arc<Varies>),
+    /// There is none.
+    Gone,
 }
 
 /// What was found for a request.
@@ -143,109 +234,145 @@ impl Shelf {
 
     // === the response cache
 
-    pub async fn look(
-        &self,
-        exchange: &Exchange,
-        cache: Cache,
-        service: &str,
-        observe: &dyn Observe,
-    ) -> Looked {
-        let asked = asked(exchange, cache);
-        let chance = 1.0 - fastrand::f64();
-        let mut found = self.find(exchange, cache);
-        let mut standing = found.standing(&asked, chance);
-        observe.cache("memory", found.result(standing));
-        let is_done = matches!(
-            standing,
-            Standing::Good | Standing::Due | Standing::Unwanted
-        );
-        if !is_done && let Some(shared) = &*self.shared.load() {
-            let fetched = self.fetch(exchange, cache, service, shared);
-            let result = match timeout(shared.settings.timeout, fetched).await {
-                Ok(Ok(true)) => {
-                    found = self.find(exchange, cache);
-                    standing = found.standing(&asked, chance);
-                    "hit"
-                }
-                Ok(Ok(false)) => "miss",
-                Ok(Err(away)) => away.name(),
-                Err(_) => Away::TimedOut.name(),
-            };
-            observe.cache("redis", result);
+    /// What is kept for each of these. The shared store is asked about all of them together.
+    pub async fn look(&self, wanted: &[Wanted<'_>], observe: &dyn Observe) -> Vec<Looked> {
+        let mut searches: Vec<Search<'_>> = wanted.iter().map(|it| self.search(it)).collect();
+        for search in &searches {
+            observe.cache("memory", search.result());
         }
-        Looked {
-            standing: match (standing, &found.kept) {
-                (Standing::Stale, None) if asked.only_if_cached => Standing::Refused,
-                _ => standing,
-            },
-            why: match (standing, &found.kept) {
-                (_, None) => found.missed,
-                (Standing::Unwanted, _) => Forward::Request,
-                _ => Forward::Stale,
-            },
-            kept: found.kept,
+        let open = searches.iter_mut().filter(|search| !search.is_done());
+        let mut open: Vec<&mut Search<'_>> = open.collect();
+        if !open.is_empty()
+            && let Some(shared) = self.shared.load_full()
+        {
+            let heard = self.fetch(&mut open, &shared).await;
+            for search in open {
+                let result = match heard {
+                    _ if search.is_fetched => "hit",
+                    Ok(()) => "miss",
+                    Err(away) => away.name(),
+                };
+                observe.cache("redis", result);
+            }
         }
+        searches.into_iter().map(Search::end).collect()
     }
 
-    /// What memory has.
-    fn find(&self, exchange: &Exchange, cache: Cache) -> Found {
-        match self.place(exchange, cache) {
-            Ok(key) => Found {
-                kept: self.answer(&key),
-                missed: match cache.ttl {
+    /// Looks in memory.
+    fn search<'w>(&self, wanted: &'w Wanted<'w>) -> Search<'w> {
+        let (kept, missed) = match self.place(wanted.exchange, wanted.cache) {
+            Ok(key) => {
+                let missed = match wanted.cache.ttl {
                     Ttl::For(_) => Forward::Miss,
                     Ttl::FromHeaders => Forward::VaryMiss,
-                },
-            },
-            Err(missed) => Found { kept: None, missed },
+                };
+                (self.answer(&key), missed)
+            }
+            Err(missed) => (None, missed),
+        };
+        Search {
+            wanted,
+            asked: asked(wanted.exchange, wanted.cache),
+            chance: 1.0 - fastrand::f64(),
+            kept,
+            missed,
+            is_fetched: false,
         }
     }
 
-    /// Brings into memory what the shared store has, if that is newer: whether it was.
-    async fn fetch(
-        &self,
-        exchange: &Exchange,
-        cache: Cache,
-        service: &str,
-        shared: &Shared,
-    ) -> Result<bool, Away> {
-        let path = path_of(exchange);
-        let get = async |key: &Key| {
-            let name = Name::new(service, path, key.bytes());
-            let mut values = shared.remote.get(&[name]).await?;
-            Ok(values.pop().flatten())
+    /// Brings what the shared store has, where that is newer than what memory has. Two questions at
+    /// most, in the time of one: for notes, and answers whose place is known; then for those that a note
+    /// has led to.
+    async fn fetch(&self, searches: &mut [&mut Search<'_>], shared: &Shared) -> Result<(), Away> {
+        let by = Instant::now() + shared.settings.timeout;
+        let mut question = Question::default();
+        let asked: Vec<_> = searches
+            .iter()
+            .map(|search| {
+                let wanted = search.wanted;
+                let note = matches!(wanted.cache.ttl, Ttl::FromHeaders);
+                let note = note.then(|| question.add(wanted, &url_key_of(wanted.exchange)));
+                let place = self.place(wanted.exchange, wanted.cache).ok();
+                (note, place.map(|key| (question.add(wanted, &key), key)))
+            })
+            .collect();
+        let mut values = question.ask(shared, by).await?;
+        let mut question = Question::default();
+        let mut led_on = Vec::new();
+        for (search, (note, place)) in searches.iter_mut().zip(asked) {
+            let wanted = search.wanted;
+            let place = place.map(|(at, key)| (values[at].take(), key));
+            let note = note.map(|at| values[at].take().and_then(wire::read_note));
+            match note.map(|heard| self.heed(wanted, heard)) {
+                Some(Heeded::Adopted(varies)) => {
+                    let key = variant_key(wanted.exchange, &varies);
+                    led_on.push((search, question.add(wanted, &key), key));
+                }
+                Some(Heeded::Gone) => {}
+                Some(Heeded::Agreed) | None => {
+                    if let Some((Some(value), key)) = place {
+                        self.bring(search, key, value);
+                    }
+                }
+            }
+        }
+        let mut values = question.ask(shared, by).await?;
+        for (search, at, key) in led_on {
+            if let Some(value) = values[at].take() {
+                self.bring(search, key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the note that the shared store has of a URL with the one that memory has.
+    fn heed(&self, wanted: &Wanted<'_>, heard: Option<wire::Note>) -> Heeded {
+        let key = url_key_of(wanted.exchange);
+        let before = match self.store.get(&key) {
+            Some(Entry::Varies(varies)) => Some(varies),
+            _ => None,
         };
-        let key = match self.place(exchange, cache) {
-            Ok(key) => key,
-            Err(_) => {
-                let url = url_key_of(exchange);
-                let note = get(&url).await?.and_then(wire::read_note);
-                let Some((names, epoch)) = note else {
-                    return Ok(false);
-                };
+        match (before, heard) {
+            (Some(before), Some((names, epoch)))
+                if before.epoch == epoch && before.names == names =>
+            {
+                if before.known != Known::Shared {
+                    self.put_note(key, before.as_known(Known::Shared));
+                }
+                Heeded::Agreed
+            }
+            (_, Some((names, epoch))) => {
                 let varies = Arc::new(Varies {
                     names,
                     epoch,
-                    service: service.into(),
-                    path: path.into(),
+                    known: Known::Shared,
+                    service: wanted.service.into(),
+                    path: path_of(wanted.exchange).into(),
                 });
-                self.put_note(url, varies.clone());
-                variant_key(exchange, &varies)
+                self.put_note(key, varies.clone());
+                Heeded::Adopted(varies)
             }
-        };
-        let Some(value) = get(&key).await? else {
-            return Ok(false);
-        };
+            (Some(before), None) if before.known == Known::Shared => {
+                self.put_note(key, before.as_known(Known::Lost));
+                Heeded::Gone
+            }
+            (_, None) => Heeded::Gone,
+        }
+    }
+
+    /// Takes on what the shared store has, if it is newer.
+    fn bring(&self, search: &mut Search<'_>, key: Key, value: Bytes) {
         let now = Instant::now();
         let Some(kept) = wire::read_answer(value, now, SystemTime::now()) else {
-            return Ok(false);
+            return;
         };
         let before = self.answer(&key);
-        let is_newer = before.is_none_or(|before| before.age(now) > kept.age(now));
-        if is_newer {
-            self.put_in_memory(key, Arc::new(kept));
+        if before.is_none_or(|before| before.age(now) > kept.age(now)) {
+            let kept = Arc::new(kept);
+            self.put_in_memory(key, kept.clone());
+            search.kept = Some(kept);
+            search.is_fetched = true;
         }
-        Ok(is_newer)
     }
 
     /// What may stand in for a failure of this call.
@@ -302,7 +429,7 @@ impl Shelf {
         let again = self.keep(exchange, cache, &kept.service, arrived);
         Some(again.unwrap_or_else(|| {
             // It may not be kept any longer, but it is the answer of this moment.
-            self.forget(exchange, cache);
+            self.forget(exchange, cache, kept);
             Arc::new(Kept {
                 headers,
                 body,
@@ -312,10 +439,15 @@ impl Shelf {
         }))
     }
 
-    fn forget(&self, exchange: &Exchange, cache: Cache) {
-        if let Ok(key) = self.place(exchange, cache) {
-            self.store.remove(&key);
+    fn forget(&self, exchange: &Exchange, cache: Cache, kept: &Kept) {
+        let Ok(key) = self.place(exchange, cache) else {
+            return;
+        };
+        if let Some(shared) = &*self.shared.load() {
+            let name = Name::new(&kept.service, &kept.path, key.bytes());
+            shared.remote.remove(name);
         }
+        self.store.remove(&key);
     }
 
     /// A write has been answered: what was kept of its URL, and of the URLs that the answer names, is
@@ -334,8 +466,7 @@ impl Shelf {
             for method in [Method::GET, Method::HEAD] {
                 let key = url_key(call.origin(), &method, target);
                 if let Some(shared) = &*self.shared.load() {
-                    let path = target.split('?').next().unwrap_or_default();
-                    let name = Name::new(service, path, key.bytes());
+                    let name = Name::new(service, &path_in(target), key.bytes());
                     shared.remote.remove(name);
                 }
                 self.store.remove(&key);
@@ -344,6 +475,7 @@ impl Shelf {
     }
 
     /// Removes what is kept of a service, or of one path of it, in memory: how many entries that were.
+    /// The path may be written in any way that means the same.
     pub fn purge(&self, service: &str, path: Option<&str>) -> u64 {
         purge(&self.store, service, path)
     }
@@ -356,7 +488,8 @@ impl Shelf {
         path: Option<&str>,
     ) -> Option<Result<u64, String>> {
         let shared = self.shared.load_full()?;
-        Some(shared.remote.purge(service, path).await)
+        let path = path.map(canonical_path);
+        Some(shared.remote.purge(service, path.as_deref()).await)
     }
 
     /// The key of the answers to this exchange; why nothing can stand there.
@@ -373,23 +506,31 @@ impl Shelf {
     /// The note about a URL whose answers differ by `names`: the one that is there, or a new one.
     fn varies(&self, exchange: &Exchange, names: Vec<HeaderName>, kept: &Kept) -> Arc<Varies> {
         let key = url_key_of(exchange);
-        if let Some(Entry::Varies(varies)) = self.store.get(&key)
-            && varies.names == names
-        {
-            return varies;
-        }
-        let varies = Arc::new(Varies {
-            names,
-            epoch: fastrand::u64(..),
-            service: kept.service.clone(),
-            path: kept.path.clone(),
+        let varies = match self.store.get(&key) {
+            Some(Entry::Varies(varies)) if varies.names == names => match varies.known {
+                Known::Shared => return varies,
+                Known::Unheard => Some(varies),
+                Known::Lost => None,
+            },
+            _ => None,
+        };
+        let varies = varies.unwrap_or_else(|| {
+            let varies = Arc::new(Varies {
+                names,
+                epoch: fastrand::u64(..),
+                known: Known::Unheard,
+                service: kept.service.clone(),
+                path: kept.path.clone(),
+            });
+            self.put_note(key.clone(), varies.clone());
+            varies
         });
+        // Again and again until it is known to have arrived: without it nobody finds the answers.
         if let Some(shared) = &*self.shared.load() {
             let name = Name::new(&kept.service, &kept.path, key.bytes());
             let note = wire::write_note(&varies.names, varies.epoch);
             shared.remote.put(name, note, NOTE_KEPT_FOR);
         }
-        self.put_note(key, varies.clone());
         varies
     }
 
@@ -438,18 +579,23 @@ impl Shelf {
 const NOTE_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 fn purge(store: &Store<Entry>, service: &str, path: Option<&str>) -> u64 {
+    let path = path.map(canonical_path);
     store.purge(|entry| {
         let (of_service, of_path) = match entry {
             Entry::Answer(kept) => (&kept.service, &kept.path),
             Entry::Varies(varies) => (&varies.service, &varies.path),
         };
-        **of_service == *service && path.is_none_or(|path| **of_path == *path)
+        **of_service == *service && path.as_ref().is_none_or(|path| **of_path == **path)
     })
 }
 
-/// The path that is asked, without the query.
-fn path_of(exchange: &Exchange) -> &str {
-    exchange.target.split('?').next().unwrap_or_default()
+/// The path that is asked, without the query, in the form that purges go by.
+fn path_of(exchange: &Exchange) -> Cow<'_, str> {
+    path_in(&exchange.target)
+}
+
+fn path_in(target: &str) -> Cow<'_, str> {
+    canonical_path(target.split('?').next().unwrap_or_default())
 }
 
 /// The body of an answer, to be kept: a copy, for what arrived may be a part of a larger buffer.

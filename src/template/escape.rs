@@ -4,6 +4,7 @@
 //! decodes it once more; a value in a header ends before no line does. Literal text is the operator's
 //! and is judged when the file is read ([`super::url`]), not here.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Why a value may not stand in its place. Never holds the value.
@@ -90,16 +91,39 @@ pub(super) fn header(out: &mut String, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Appends `text` with everything but unreserved (RFC 3986 §2.3) percent-encoded.
+/// The one form of all the ways to write a path: each segment decoded once, and written as a value
+/// would be. What is no escape stands for itself.
+pub fn canonical_path(path: &str) -> Cow<'_, str> {
+    if path.bytes().all(|byte| byte == b'/' || is_unreserved(byte)) {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len());
+    for (number, part) in path.split('/').enumerate() {
+        if number > 0 {
+            out.push('/');
+        }
+        percent_bytes(&mut out, &decode_once(part));
+    }
+    Cow::Owned(out)
+}
+
+/// Appends `text` with everything but unreserved percent-encoded.
 pub(super) fn percent(out: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(byte as char);
-            }
-            _ => percent_byte(out, byte),
+    percent_bytes(out, text.as_bytes());
+}
+
+fn percent_bytes(out: &mut String, bytes: &[u8]) {
+    for &byte in bytes {
+        match is_unreserved(byte) {
+            true => out.push(byte as char),
+            false => percent_byte(out, byte),
         }
     }
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 pub(super) fn percent_byte(out: &mut String, byte: u8) {
@@ -214,6 +238,32 @@ mod tests {
                 expected,
                 "{value:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_path_has_one_form() {
+        let rows = [
+            ("/p/1_2-3.4~5", "/p/1_2-3.4~5"),
+            ("/p%20q", "/p%20q"),
+            ("/p q", "/p%20q"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/café", "/caf%C3%A9"),
+            ("/@me;v=1", "/%40me%3Bv%3D1"),
+            ("/%40me", "/%40me"),
+            ("/%7euser", "/~user"),
+            ("/a%2fb/c", "/a%2Fb/c"),
+            ("/100%", "/100%25"),
+            ("/100%25", "/100%25"),
+            ("/p%2520q", "/p%2520q"),
+            ("/%zz", "/%25zz"),
+            ("/%ff", "/%FF"),
+            ("/a/", "/a/"),
+            ("", ""),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(canonical_path(path), expected, "{path}");
+            assert_eq!(canonical_path(expected), expected, "{path}, once more");
         }
     }
 

@@ -4,20 +4,29 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 
 use crate::downstream::Client;
 use crate::downstream::dial::Dial;
-use crate::downstream::front::{Looked, hit, in_background, lasting, look_for, send};
-use crate::downstream::shelf::Arrived;
+use crate::downstream::front::{Looked, hit, in_background, lasting, send};
+use crate::downstream::shelf::{Arrived, Wanted};
 use crate::engine::batch;
 use crate::engine::fetch::{Answer, Exchange, Found, Row};
 
 /// What is kept for each of these: a row of a bulk call has a key of its own.
 pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> Vec<Option<Found>> {
-    let found = exchanges.iter().map(|exchange| async move {
-        let cache = exchange.call().cache?;
-        let Looked::Given(kept, is_due) = look_for(client, exchange, cache).await else {
+    let wanted = exchanges.iter().filter_map(|exchange| {
+        Some(Wanted {
+            exchange,
+            cache: exchange.call().cache?,
+            service: client.name_of(exchange),
+        })
+    });
+    let wanted: Vec<Wanted<'_>> = wanted.collect();
+    let found = client.process.shelf.look(&wanted, &*client.observe).await;
+    let mut found = found.into_iter();
+    let given = exchanges.iter().map(|exchange| {
+        exchange.call().cache?;
+        let Looked::Given(kept, is_due) = found.next()?.into() else {
             return None;
         };
         Some(Found {
@@ -26,7 +35,7 @@ pub async fn look_up<D: Dial>(client: &Client<D>, exchanges: Vec<Exchange>) -> V
             is_due,
         })
     });
-    join_all(found).await
+    given.collect()
 }
 
 /// Keeps each row for its own key, with the headers of the answer that it came in.

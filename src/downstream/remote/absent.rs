@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{Away, Change, Name};
 use crate::plan::settings;
@@ -22,7 +23,7 @@ impl Remote {
         match self.0 {}
     }
 
-    pub async fn get(&self, _: &[Name]) -> Result<Vec<Option<Bytes>>, Away> {
+    pub async fn get(&self, _: &[Name], _: Instant) -> Result<Vec<Option<Bytes>>, Away> {
         match self.0 {}
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use redis::Client;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::link::Link;
 use super::writes::Writes;
@@ -43,11 +44,12 @@ impl Remote {
         self.link.client().get_connection_info().addr().to_string()
     }
 
-    /// The values of these names, in their order. Never waits longer than the timeout.
-    pub async fn get(&self, names: &[Name]) -> Result<Vec<Option<Bytes>>, Away> {
+    /// The values of these names, in their order, by one question. Never waits longer than until `by`,
+    /// which is as far away as the timeout, or nearer where that is for several questions together.
+    pub async fn get(&self, names: &[Name], by: Instant) -> Result<Vec<Option<Bytes>>, Away> {
         match names {
             [] => Ok(Vec::new()),
-            names => self.link.look_up(names).await,
+            names => self.link.look_up(names, by).await,
         }
     }
 

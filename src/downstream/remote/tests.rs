@@ -1,13 +1,10 @@
-//! Against a real `redis-server`, in real time. `ANABRANCH_REDIS_SERVER` says where it is, if it is
-//! not in the `PATH`; without one nothing is tested, unless `ANABRANCH_REQUIRE_REDIS=1`.
+//! Against a real `redis-server`, in real time: `tests/support/redis_server.rs` says which, and what
+//! becomes of these tests without one.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Once};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,148 +15,15 @@ use super::{Away, Change, LARGEST_VALUE, Name, Remote};
 use crate::config::document::Secret;
 use crate::plan::settings;
 
-/// Longer than anything here takes on a machine that has much else to do.
-const BOUND: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(5);
+#[path = "../../../tests/support/redis_server.rs"]
+mod redis_server;
+use redis_server::{BOUND, POLL, Server, free_port, until};
 
 const TIMEOUT: Duration = Duration::from_millis(50);
 /// What a lookup may take over its timeout on such a machine.
 const SLACK: Duration = Duration::from_millis(500);
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-// === a server ===
-
-fn binary() -> Option<OsString> {
-    let named = std::env::var_os("ANABRANCH_REDIS_SERVER");
-    if let Some(named) = named.filter(|named| !named.is_empty()) {
-        return Some(named);
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
-    if let Some(found) = found.find(|file| file.is_file()) {
-        return Some(found.into());
-    }
-    let required = std::env::var_os("ANABRANCH_REQUIRE_REDIS").is_some_and(|value| value == "1");
-    assert!(!required, "there is no redis-server");
-    static NOTE: Once = Once::new();
-    // Written past the harness, which would keep it from who reads a passing run.
-    NOTE.call_once(|| {
-        let note = b"not run: the tests of the Redis store (there is no redis-server)\n";
-        std::io::stderr().write_all(note).expect("stderr is open");
-    });
-    None
-}
-
-/// A Redis of its own, in a folder of its own; both go with it.
-struct Server {
-    binary: OsString,
-    arguments: Vec<String>,
-    folder: PathBuf,
-    port: u16,
-    child: Option<Child>,
-}
-
-impl Server {
-    /// `None`: there is no `redis-server`.
-    fn start(arguments: &[&str]) -> Option<Server> {
-        let mut server = Server::down(arguments)?;
-        server.up();
-        Some(server)
-    }
-
-    /// One that is not started yet.
-    fn down(arguments: &[&str]) -> Option<Server> {
-        let binary = binary()?;
-        let port = free_port();
-        let folder = format!("anabranch-redis-{}-{port}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        fs::create_dir_all(&folder).unwrap();
-        Some(Server {
-            binary,
-            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
-            folder,
-            port,
-            child: None,
-        })
-    }
-
-    fn up(&mut self) {
-        let deadline = std::time::Instant::now() + BOUND;
-        while std::time::Instant::now() < deadline {
-            let child = Command::new(&self.binary)
-                .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-                .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-                .args(["--dir", &self.folder.display().to_string()])
-                .args(&self.arguments)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn();
-            self.child = Some(child.unwrap());
-            while std::time::Instant::now() < deadline {
-                if self.answers() {
-                    return;
-                }
-                if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
-                    break;
-                }
-                std::thread::sleep(POLL);
-            }
-        }
-        panic!("redis-server does not start on port {}", self.port);
-    }
-
-    /// Whether it answers at all, if only that it wants a password.
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
-            return false;
-        };
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-        let mut first = [0];
-        stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut first).is_ok()
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    fn signal(&self, signal: &str) {
-        let process = self.child.as_ref().unwrap().id().to_string();
-        let status = Command::new("kill").args([signal, &process]).status();
-        assert!(status.unwrap().success());
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    fn remote(&self) -> Remote {
-        remote(self.url())
-    }
-
-    /// Asks it past the store.
-    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        command.query_async(&mut connection).await.unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-        // What is left behind in a temporary folder harms nobody.
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 // === what is asked of it ===
 
@@ -179,19 +43,18 @@ fn value(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-async fn find(remote: &Remote, text: &str) -> Result<Option<Bytes>, Away> {
-    let mut values = remote.get(&[name(text)]).await?;
-    assert_eq!(values.len(), 1);
-    Ok(values.remove(0))
+fn remote_of(server: &Server) -> Remote {
+    remote(server.url())
 }
 
-/// Asks again and again until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + BOUND;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        sleep(POLL).await;
-    }
+async fn get(remote: &Remote, names: &[Name]) -> Result<Vec<Option<Bytes>>, Away> {
+    remote.get(names, Instant::now() + TIMEOUT).await
+}
+
+async fn find(remote: &Remote, text: &str) -> Result<Option<Bytes>, Away> {
+    let mut values = get(remote, &[name(text)]).await?;
+    assert_eq!(values.len(), 1);
+    Ok(values.remove(0))
 }
 
 async fn until_found(remote: &Remote, text: &str, expected: &str) {
@@ -261,7 +124,7 @@ async fn what_one_instance_keeps_another_finds() {
     let Some(server) = Server::start(&[]) else {
         return;
     };
-    let (one, other) = (server.remote(), server.remote());
+    let (one, other) = (remote_of(&server), remote_of(&server));
     assert_eq!(one.address(), format!("127.0.0.1:{}", server.port));
     one.put(name("a"), value("1"), HOUR);
     one.put(name("c"), value("\0\r\n"), Duration::from_millis(90_500));
@@ -269,9 +132,9 @@ async fn what_one_instance_keeps_another_finds() {
     one.put(name("e"), value(""), Duration::MAX);
     until_found(&other, "e", "").await;
     let names = ["d", "c", "b", "a"].map(name);
-    let found = other.get(&names).await.unwrap();
+    let found = get(&other, &names).await.unwrap();
     assert_eq!(found, [None, Some(value("\0\r\n")), None, Some(value("1"))]);
-    assert_eq!(other.get(&[]).await, Ok(Vec::new()));
+    assert_eq!(get(&other, &[]).await, Ok(Vec::new()));
 
     let mut command = redis::cmd("PTTL");
     let left: i64 = server.ask(command.arg(name("c").as_str())).await;
@@ -287,7 +150,7 @@ async fn one_that_dies_is_left_alone_and_comes_back_by_itself() {
     let Some(mut server) = Server::start(&[]) else {
         return;
     };
-    let remote = server.remote();
+    let remote = remote_of(&server);
     let changes = Changes::of(&remote);
     remote.put(name("a"), value("1"), HOUR);
     until_found(&remote, "a", "1").await;
@@ -326,7 +189,7 @@ async fn one_that_restarts_between_two_lookups_costs_one_of_them() {
     let Some(mut server) = Server::start(&[]) else {
         return;
     };
-    let remote = server.remote();
+    let remote = remote_of(&server);
     let changes = Changes::of(&remote);
     until_answered(&remote).await;
     server.kill();
@@ -347,7 +210,7 @@ async fn one_that_is_not_there_yet_is_found_when_it_comes() {
     let Some(mut server) = Server::down(&[]) else {
         return;
     };
-    let remote = server.remote();
+    let remote = remote_of(&server);
     let changes = Changes::of(&remote);
     until_it_rests(&remote).await;
     server.up();
@@ -365,7 +228,7 @@ async fn one_that_hangs_costs_three_lookups_and_holds_nothing_up() {
     let Some(server) = Server::start(&[]) else {
         return;
     };
-    let remote = server.remote();
+    let remote = remote_of(&server);
     let changes = Changes::of(&remote);
     until_answered(&remote).await;
     let free = remote.link.free_places();
@@ -406,11 +269,30 @@ async fn one_that_hangs_costs_three_lookups_and_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lookup_with_less_time_is_late_all_the_same() {
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let remote = remote_of(&server);
+    let changes = Changes::of(&remote);
+    until_answered(&remote).await;
+    server.signal("-STOP");
+    for _ in 0..3 {
+        let started = Instant::now();
+        let by = started + TIMEOUT / 10;
+        assert_eq!(remote.get(&[name("a")], by).await, Err(Away::TimedOut));
+        assert!(started.elapsed() < TIMEOUT / 10 + SLACK);
+    }
+    assert_eq!(changes.words(), ["away"]);
+    assert_eq!(find(&remote, "a").await, Err(Away::Resting));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_to_one_that_has_just_hung_are_bounded() {
     let Some(server) = Server::start(&[]) else {
         return;
     };
-    let remote = server.remote();
+    let remote = remote_of(&server);
     until_answered(&remote).await;
     server.signal("-STOP");
     // No lookup has found out yet, so that all of them are queued as far as there is room.
@@ -454,7 +336,7 @@ async fn a_value_that_is_too_large_is_not_put() {
     let Some(server) = Server::start(&[]) else {
         return;
     };
-    let remote = server.remote();
+    let remote = remote_of(&server);
     until_answered(&remote).await;
     remote.put(name("a"), vec![b'x'; LARGEST_VALUE + 1].into(), HOUR);
     assert_eq!(remote.dropped(), 1);
@@ -474,7 +356,7 @@ async fn a_purge_takes_what_it_names_and_no_more() {
     let Some(server) = Server::start(&[]) else {
         return;
     };
-    let remote = server.remote();
+    let remote = remote_of(&server);
     until_answered(&remote).await;
     let long = format!("/{}", "x".repeat(5000));
     let paths = [
@@ -522,7 +404,7 @@ async fn a_purge_goes_through_more_than_one_step() {
         fill.arg(name.as_str()).arg("x");
     }
     let () = server.ask(&fill).await;
-    let remote = server.remote();
+    let remote = remote_of(&server);
     assert_eq!(remote.purge("a", None).await, Ok(2000));
     assert_eq!(remote.purge("b", Some("/")).await, Ok(1000));
 }
@@ -544,7 +426,7 @@ async fn instances_hear_each_others_purges_also_after_a_restart() {
     let Some(mut server) = Server::start(&[]) else {
         return;
     };
-    let (one, other) = (server.remote(), server.remote());
+    let (one, other) = (remote_of(&server), remote_of(&server));
     let purges = [purges_of(&one), purges_of(&other)];
     for round in ["first", "again"] {
         let both_hear = async || {

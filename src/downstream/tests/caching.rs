@@ -393,6 +393,46 @@ async fn a_write_makes_what_is_kept_of_its_url_bad() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_differ_by_something_else_than_before_have_a_new_note() {
+    let (fixture, _) = responding(|number, _| {
+        let by = if number == 1 { "x-user" } else { "x-tenant" };
+        let lines = format!("cache-control: max-age=60\r\nvary: {by}");
+        (10, answer("200 OK", &lines, &format!("[{number}]")))
+    });
+    let call = || cached(by(Ttl::FromHeaders));
+    let as_user = async |user, tenant| {
+        let lines = [("x-user", user), ("x-tenant", tenant)];
+        ask_with(&fixture, call(), &lines).await
+    };
+    assert_eq!(as_user("a", "1").await, "uri-miss, stored 200 [1]");
+    assert_eq!(as_user("a", "2").await, "hit 200 [1]");
+    assert_eq!(as_user("b", "1").await, "vary-miss, stored 200 [2]");
+    // What was kept under the old note is out of reach, whomever it was for.
+    assert_eq!(as_user("a", "1").await, "hit 200 [2]");
+    assert_eq!(as_user("a", "2").await, "vary-miss, stored 200 [3]");
+    assert_eq!(as_user("b", "2").await, "hit 200 [3]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_finds_a_path_however_it_is_written() {
+    let (fixture, _) = numbered("cache-control: max-age=60");
+    let shelf = &fixture.process.shelf;
+    for ttl in [Ttl::For(seconds(60)), Ttl::FromHeaders] {
+        for written in ["/p%20%c3%a9/@1", "/p é/@1", "/p%20%C3%A9/%401"] {
+            let mut exchange = exchange(cached(by(ttl)), 1000);
+            exchange.target = "/p%20%c3%a9/@1?x=1".into();
+            let first = told(&fixture.client.fetch(exchange.clone()).await);
+            assert!(first.contains("stored"), "{first}");
+            assert_eq!(shelf.purge("users", Some("/p%2520%c3%a9/@1")), 0);
+            assert!(shelf.purge("users", Some(written)) > 0, "{written}");
+            let again = told(&fixture.client.fetch(exchange).await);
+            assert!(again.contains("stored"), "{again}");
+            shelf.purge("users", None);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_purge_removes_a_path_or_a_service() {
     let (fixture, _) = numbered("cache-control: max-age=60");
     let shelf = &fixture.process.shelf;
