@@ -24,7 +24,7 @@ use crate::downstream::ladder::{Whole, climb};
 use crate::downstream::shelf::{self, Arrived, Wanted};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, LEAST_TIME, Made,
+    Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, LEAST_TIME, Lasting, Made,
 };
 use crate::engine::lasting;
 use crate::json;
@@ -41,9 +41,9 @@ pub struct Landing {
 
 /// Why the service is asked, and what is kept already.
 #[derive(Clone)]
-struct Missed {
-    why: Forward,
-    kept: Option<Arc<Kept>>,
+pub(super) struct Missed {
+    pub(super) why: Forward,
+    pub(super) kept: Option<Arc<Kept>>,
 }
 
 /// Makes one call, or gives what is known already.
@@ -203,6 +203,16 @@ fn lasting(answer: Answer, kept: &Kept, exchange: &Exchange) -> Answer {
     }
 }
 
+fn lasting_by(answer: Answer, ttl: Ttl) -> Answer {
+    let Ttl::For(ttl) = ttl else {
+        return lasting_by_headers(answer);
+    };
+    Answer {
+        lasting: Some(Lasting::written(Duration::ZERO, ttl)),
+        ..answer
+    }
+}
+
 fn lasting_by_headers(answer: Answer) -> Answer {
     let lasting = lasting::lasting(answer.status, &answer.headers, SystemTime::now());
     Answer {
@@ -241,12 +251,19 @@ pub fn is_covered(code: Code) -> bool {
 
 /// Follows the flight that is under way, or leads one. Whoever follows a leader that fails may lead
 /// once more, so that one bad moment is not everybody's.
-async fn share<D: Dial>(client: &Client<D>, exchange: Exchange, missed: Missed) -> Fetched {
+pub(super) async fn share<D: Dial>(
+    client: &Client<D>,
+    exchange: Exchange,
+    missed: Missed,
+) -> Fetched {
     let key = exchange.key();
     let mut may_take_over = true;
     loop {
         let (mut follower, leads) = match client.process.flights.join(key.clone()) {
             Role::Lead(leader, follower) => {
+                if let Some(fetched) = landed_meanwhile(client, &exchange) {
+                    return fetched;
+                }
                 launch(client, exchange.clone(), missed.clone(), leader);
                 (follower, true)
             }
@@ -269,6 +286,14 @@ async fn share<D: Dial>(client: &Client<D>, exchange: Exchange, missed: Missed) 
             _ => may_take_over = false,
         }
     }
+}
+
+/// What a flight has brought that ended between our look at the cache and our turn to lead.
+fn landed_meanwhile<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Option<Fetched> {
+    let call = exchange.call();
+    let cache = call.cache.filter(|_| call.batch().is_none())?;
+    let kept = client.process.shelf.peek(exchange, cache)?;
+    given(&kept, exchange)
 }
 
 fn failed(code: Code, attempts: u32) -> Fetched {
@@ -548,7 +573,11 @@ fn landed<D: Dial>(
         keep_last_good(client, &exchange, &answer);
         match &kept {
             Some(kept) => lasting(answer, kept, &exchange),
-            None if exchange.route.response.computed.is_some() => lasting_by_headers(answer),
+            None if exchange.route.response.computed.is_some() => match exchange.call().cache {
+                // Its rows are kept, each for itself.
+                Some(cache) if is_bulk => lasting_by(answer, cache.ttl),
+                _ => lasting_by_headers(answer),
+            },
             None => answer,
         }
     });

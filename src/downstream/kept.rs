@@ -161,15 +161,7 @@ impl Kept {
     pub fn lasting(&self, now: Instant, ttl: Ttl) -> Lasting {
         let age = self.age(now);
         match ttl {
-            Ttl::For(_) => Lasting {
-                age,
-                max_age: self.freshness.lifetime,
-                shared_max_age: self.freshness.lifetime,
-                no_store: false,
-                private: false,
-                public: false,
-                must_revalidate: false,
-            },
+            Ttl::For(_) => Lasting::written(age, self.freshness.lifetime),
             Ttl::FromHeaders => {
                 let since = now.saturating_duration_since(self.received);
                 let received = SystemTime::now().checked_sub(since);

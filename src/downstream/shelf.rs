@@ -375,6 +375,13 @@ impl Shelf {
         }
     }
 
+    /// What memory has that may be given at this moment.
+    pub fn peek(&self, exchange: &Exchange, cache: Cache) -> Option<Arc<Kept>> {
+        let kept = self.answer(&self.place(exchange, cache).ok()?)?;
+        let standing = kept.standing(&asked(exchange, cache), Instant::now(), 1.0);
+        matches!(standing, Standing::Good | Standing::Due).then_some(kept)
+    }
+
     /// What may stand in for a failure of this call.
     pub fn stands_in(&self, exchange: &Exchange, cache: Cache) -> Option<Arc<Kept>> {
         let kept = self.answer(&self.place(exchange, cache).ok()?)?;

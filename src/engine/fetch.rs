@@ -262,6 +262,21 @@ pub struct Lasting {
     pub must_revalidate: bool,
 }
 
+impl Lasting {
+    /// By a `ttl` that the operator has written.
+    pub fn written(age: Duration, ttl: Duration) -> Lasting {
+        Lasting {
+            age,
+            max_age: ttl,
+            shared_max_age: ttl,
+            no_store: false,
+            private: false,
+            public: false,
+            must_revalidate: false,
+        }
+    }
+}
+
 /// A success: its body is decoded and checked.
 #[derive(Clone, Debug)]
 pub struct Answer {

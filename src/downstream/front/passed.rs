@@ -86,6 +86,10 @@ async fn open_shared<D: Dial>(
     loop {
         let mut follower = match client.process.gates.join(exchange.key()) {
             Role::Lead(leader, _) => {
+                // One may have ended between our look at the cache and our turn to lead.
+                if let Some(kept) = client.process.shelf.peek(&exchange, cache) {
+                    return passed_from(&kept, &exchange, hit(&kept), 0);
+                }
                 return open_anew(client, exchange, cache, missed, Some(leader)).await;
             }
             Role::Follow(follower) => follower,

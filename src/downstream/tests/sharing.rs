@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
-use crate::engine::fetch::{CacheFate, Fetch, Opened, StreamedRequest};
+use crate::downstream::front::{Missed, share};
+use crate::engine::fetch::{CacheFate, Fetch, Forward, Opened, StreamedRequest};
 use crate::plan::{Cache, Call, Role, Ttl};
 
 fn shared() -> Call {
@@ -262,4 +263,28 @@ async fn a_passed_leader_that_is_gone_is_followed_by_another() {
     assert!(leader.is_err());
     assert_eq!(follower, "<p>");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_to_lead_too_late_is_given_what_was_brought() {
+    let (fixture, asked) = responding(|_, _| (10, answer("200 OK", "", "[1]")));
+    let kept = Call {
+        cache: Some(Cache {
+            ttl: Ttl::For(Duration::from_secs(60)),
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            negative: None,
+        }),
+        ..shared()
+    };
+    let exchange = exchange(kept, 1000);
+    fixture.client.fetch(exchange.clone()).await;
+    // It has looked before that one landed, and found nothing.
+    let missed = Missed {
+        why: Forward::Miss,
+        kept: None,
+    };
+    let fetched = share(&fixture.client, exchange, missed).await;
+    assert_eq!(shown(&fetched), "200 [1] x0");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

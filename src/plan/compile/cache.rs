@@ -15,6 +15,7 @@ pub struct Written<'d> {
     /// The nearest first.
     pub inherited: &'d [Option<&'d Spanned<Caching>>],
     pub inherited_coalesce: &'d [Option<&'d Spanned<Coalesce>>],
+    pub is_passed: bool,
     /// Asked twice it does no harm, and an answer to it is still one later.
     pub asks: bool,
     pub method: &'d Method,
@@ -43,7 +44,21 @@ pub fn compile(written: &Written<'_>, names: &mut Names) -> (Option<Cache>, bool
         Some(Coalesce::Off) => false,
         Some(Coalesce::Auto) | None => cache.is_some(),
     };
+    if written.is_passed && cache.is_none() {
+        refuse_passed(written, names);
+    }
     (cache, coalesce)
+}
+
+/// What is passed goes straight to the client; others can have it only where it is kept.
+fn refuse_passed(written: &Written<'_>, names: &mut Names) {
+    let own = written.coalesce.filter(|own| own.value == Coalesce::On);
+    if let Some(own) = own {
+        let message = "`coalesce` on a call that is passed and not kept";
+        let help = "others are given a passed answer where it is kept: write `cache` beside it";
+        let found = Diagnostic::error("R0210", own.key, message);
+        names.diagnostics.push(found.help(help));
+    }
 }
 
 fn options(caching: &Spanned<Caching>) -> Option<Cache> {

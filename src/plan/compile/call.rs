@@ -209,6 +209,7 @@ pub fn compile(
         inherited: &sections.map(|section| section.and_then(|shared| shared.cache.as_ref())),
         inherited_coalesce: &sections
             .map(|section| section.and_then(|shared| shared.coalesce.as_ref())),
+        is_passed: role == Role::Pass,
         asks: asks && role != Role::Detached,
         method: &method,
         headers: &headers,
