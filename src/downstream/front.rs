@@ -492,8 +492,10 @@ fn confirmed<D: Dial>(
     let cache = exchange.call().cache?;
     let arrived = Arrived {
         status: not_modified.status,
+        is_failure: false,
         headers: &not_modified.headers,
         body: Bytes::new(),
+        received: Instant::now(),
         took: started.elapsed(),
     };
     let shelf = &client.process.shelf;
@@ -533,14 +535,18 @@ fn landed<D: Dial>(
     let arrived = match &result {
         Ok(answer) => Some(Arrived {
             status: answer.status,
+            is_failure: false,
             headers: &answer.headers,
             body: Bytes::new(),
+            received: Instant::now(),
             took: started.elapsed(),
         }),
         Err(error) if error.code == Code::Service4xx => error.status.map(|status| Arrived {
             status,
+            is_failure: true,
             headers: &nothing,
             body: Bytes::new(),
+            received: Instant::now(),
             took: started.elapsed(),
         }),
         Err(_) => None,
@@ -594,8 +600,10 @@ fn keep_last_good<D: Dial>(client: &Client<D>, exchange: &Exchange, answer: &Ans
     if call.keeps_answers() && call.batch().is_none() {
         let arrived = Arrived {
             status: answer.status,
+            is_failure: false,
             headers: &answer.headers,
             body: shelf::bytes_of(answer),
+            received: Instant::now(),
             took: Duration::ZERO,
         };
         let service = client.name_of(exchange);

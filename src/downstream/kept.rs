@@ -29,6 +29,8 @@ pub struct Kept {
     /// purge goes by.
     pub service: Box<str>,
     pub path: Box<str>,
+    /// By the words of the call, or, if it is passed, by its status.
+    pub is_failure: bool,
     pub received: Instant,
     /// How long it took to come.
     pub took: Duration,
@@ -92,7 +94,7 @@ impl Kept {
 
     /// Whether it may stand in for a failure.
     pub fn stands_in(&self, asked: &Control, now: Instant) -> bool {
-        self.status < 400 && rules::stands_in(asked, &self.freshness, self.age(now))
+        !self.is_failure && rules::stands_in(asked, &self.freshness, self.age(now))
     }
 
     /// How long it can be of use to anybody.
@@ -143,7 +145,7 @@ impl Kept {
 
     /// The failure that is kept: a 404 or 410.
     pub fn failure(&self) -> Option<CallError> {
-        (self.status >= 400).then(|| CallError {
+        self.is_failure.then(|| CallError {
             status: Some(self.status),
             ..CallError::new(Code::Service4xx)
         })

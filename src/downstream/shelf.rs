@@ -182,9 +182,13 @@ pub struct Looked {
 /// What an answer was, before it is kept.
 pub struct Arrived<'a> {
     pub status: u16,
+    /// By the words of the call, or, if it is passed, by its status.
+    pub is_failure: bool,
     /// End-to-end headers.
     pub headers: &'a HeaderMap,
     pub body: Bytes,
+    /// When its head came.
+    pub received: Instant,
     pub took: Duration,
 }
 
@@ -397,7 +401,19 @@ impl Shelf {
         service: &str,
         arrived: Arrived<'_>,
     ) -> Option<Arc<Kept>> {
-        let freshness = freshness(exchange, cache, &arrived)?;
+        let freshness = promise(exchange, cache, &arrived)?;
+        self.keep_promised(exchange, cache, service, arrived, freshness)
+    }
+
+    /// Keeps an answer of which it is known what it promises.
+    pub fn keep_promised(
+        &self,
+        exchange: &Exchange,
+        cache: Cache,
+        service: &str,
+        arrived: Arrived<'_>,
+        freshness: Freshness,
+    ) -> Option<Arc<Kept>> {
         let kept = Arc::new(kept(exchange, service, arrived, freshness));
         let key = match cache.ttl {
             Ttl::For(_) => full_key(exchange),
@@ -428,8 +444,10 @@ impl Shelf {
         rules::freshen(&mut headers, not_modified.headers);
         let arrived = Arrived {
             status: kept.status,
+            is_failure: kept.is_failure,
             headers: &headers,
             body: kept.body.clone(),
+            received: not_modified.received,
             took: not_modified.took,
         };
         let body = kept.body.clone();
@@ -620,31 +638,24 @@ fn kept(exchange: &Exchange, service: &str, arrived: Arrived<'_>, freshness: Fre
         body: arrived.body,
         service: service.into(),
         path: path_of(exchange).into(),
-        received: Instant::now(),
+        is_failure: arrived.is_failure,
+        received: arrived.received,
         took: arrived.took,
         freshness,
     }
 }
 
-/// How long an answer that came now would be fresh; `None` if it may not be kept.
-pub fn would_keep(exchange: &Exchange, cache: Cache, arrived: &Arrived<'_>) -> Option<Duration> {
-    let freshness = freshness(exchange, cache, arrived)?;
-    let varies = matches!(cache.ttl, Ttl::FromHeaders)
-        .then(|| rules::vary(arrived.headers))
-        .is_some_and(|vary| vary == Vary::Anything);
-    let left = freshness.lifetime.saturating_sub(freshness.initial_age);
-    (!varies).then_some(left)
-}
-
-/// What an answer that came now promises; `None` if it may not be kept.
-fn freshness(exchange: &Exchange, cache: Cache, arrived: &Arrived<'_>) -> Option<Freshness> {
+/// What an answer promises whose head has come; `None` if it may not be kept.
+pub fn promise(exchange: &Exchange, cache: Cache, arrived: &Arrived<'_>) -> Option<Freshness> {
     let is_gone = matches!(arrived.status, 404 | 410);
     let negative = cache.negative.filter(|_| is_gone);
     match cache.ttl {
         // What the operator writes is said in place of the service.
         Ttl::For(ttl) => {
-            let is_good = arrived.status < 400 || exchange.call().success_when.is_some();
-            let ttl = negative.or((is_good && !is_gone).then_some(ttl))?;
+            let ttl = match arrived.is_failure {
+                true => negative?,
+                false => ttl,
+            };
             if arrived.headers.contains_key(http::header::SET_COOKIE) {
                 return None;
             }
@@ -659,7 +670,10 @@ fn freshness(exchange: &Exchange, cache: Cache, arrived: &Arrived<'_>) -> Option
         }
         Ttl::FromHeaders => {
             let method = &exchange.call().method;
-            let mut found = rules::freshness(arrived.headers, SystemTime::now(), arrived.took);
+            let since = arrived.received.elapsed();
+            let received = SystemTime::now().checked_sub(since);
+            let received = received.unwrap_or(SystemTime::UNIX_EPOCH);
+            let mut found = rules::freshness(arrived.headers, received, arrived.took);
             match rules::may_store(method, &exchange.headers, arrived.status, arrived.headers) {
                 Ok(()) => {}
                 Err(NotStored::NoFreshness) => found.lifetime = negative?,

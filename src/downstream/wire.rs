@@ -45,6 +45,7 @@ pub fn write_answer(kept: &Kept, now: Instant, today: SystemTime) -> Bytes {
     }
     out.put_u8(u8::from(*may_serve_stale));
     out.put_u8(u8::from(*always_validate));
+    out.put_u8(u8::from(kept.is_failure));
     put_bytes(&mut out, kept.service.as_bytes());
     put_bytes(&mut out, kept.path.as_bytes());
     put_length(&mut out, kept.headers.len());
@@ -83,6 +84,7 @@ pub fn read_answer(bytes: Bytes, now: Instant, today: SystemTime) -> Option<Kept
         may_serve_stale: take_u8(&mut bytes)? == 1,
         always_validate: take_u8(&mut bytes)? == 1,
     };
+    let is_failure = take_u8(&mut bytes)? == 1;
     let service = take_text(&mut bytes)?;
     let path = take_text(&mut bytes)?;
     let mut headers = HeaderMap::new();
@@ -97,6 +99,7 @@ pub fn read_answer(bytes: Bytes, now: Instant, today: SystemTime) -> Option<Kept
         body: take_bytes(&mut bytes)?,
         service,
         path,
+        is_failure,
         received: now,
         took,
         freshness,
@@ -179,6 +182,7 @@ mod tests {
             body: Bytes::from_static(b"{\"a\":1}"),
             service: "users".into(),
             path: "/me".into(),
+            is_failure: false,
             received: Instant::now(),
             took: Duration::from_millis(17),
             freshness: Freshness {

@@ -153,8 +153,10 @@ async fn open_anew<D: Dial>(
     {
         let arrived = Arrived {
             status: head.status,
+            is_failure: head.status >= 400,
             headers: &head.headers,
             body: Bytes::new(),
+            received: Instant::now(),
             took: started.elapsed(),
         };
         let shelf = &client.process.shelf;
@@ -291,7 +293,7 @@ fn keep_passed<D: Dial>(
     started: Instant,
     leader: Option<Leader<Gate>>,
 ) -> Opened {
-    let took = started.elapsed();
+    let (received, took) = (Instant::now(), started.elapsed());
     let mut note = CacheNote {
         fate: CacheFate::Forwarded {
             why,
@@ -304,14 +306,17 @@ fn keep_passed<D: Dial>(
     let result = opened.result.map(|head| {
         let arrived = Arrived {
             status: head.status,
+            is_failure: head.status >= 400,
             headers: &head.headers,
             body: Bytes::new(),
+            received,
             took,
         };
-        let Some(ttl) = shelf::would_keep(exchange, cache, &arrived) else {
+        let Some(freshness) = shelf::promise(exchange, cache, &arrived) else {
             stands_alone(leader);
             return head;
         };
+        let left = freshness.lifetime.saturating_sub(freshness.initial_age);
         let (is_whole, whole) = watch::channel(false);
         let (shelf, service) = (client.process.shelf.clone(), client.name_of(exchange));
         let most = exchange.call().max_body;
@@ -320,11 +325,13 @@ fn keep_passed<D: Dial>(
         let keep = move |body: Bytes| {
             let arrived = Arrived {
                 status,
+                is_failure: status >= 400,
                 headers: &headers,
                 body,
+                received,
                 took,
             };
-            shelf.keep(&exchange, cache, &service, arrived);
+            shelf.keep_promised(&exchange, cache, &service, arrived, freshness);
             // Nobody may wait for it.
             is_whole.send_replace(true);
         };
@@ -340,7 +347,7 @@ fn keep_passed<D: Dial>(
                     stored: true,
                     collapsed: false,
                 };
-                note.ttl = Some(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+                note.ttl = Some(i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
                 Head {
                     body: body.boxed_unsync(),
                     ..head

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::downstream::Client;
 use crate::downstream::dial::Dial;
@@ -46,8 +47,10 @@ pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
         let body = Bytes::copy_from_slice(&body);
         let arrived = || Arrived {
             status: answer.status,
+            is_failure: false,
             headers: &answer.headers,
             body: body.clone(),
+            received: Instant::now(),
             took: Duration::ZERO,
         };
         if let Some(cache) = exchange.call().cache {

@@ -10,6 +10,7 @@ use tokio::time::advance;
 use super::support::*;
 use crate::engine::code::Code;
 use crate::engine::fetch::{CacheFate, CacheNote, Exchange, Fetch, Fetched, StreamedRequest};
+use crate::path::Condition;
 use crate::plan::{Cache, Call, Role, Ttl};
 
 fn by(ttl: Ttl) -> Cache {
@@ -716,4 +717,38 @@ async fn a_kept_answer_is_passed_in_place_of_a_failure_where_it_may_be() {
         assert_eq!(bytes, "<p>");
     }
     assert_eq!(pass(&fixture, call(), &[]).await, "stale 404: no");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_as_a_success_is_given_as_one_and_failures_only_where_asked_for() {
+    let answers_with = |status: &'static str| {
+        responding(move |number, _| (10, answer(status, "", &format!("[{number}]"))))
+    };
+    // The call takes 404 for a success; what else is no 2xx stays a failure, and is not kept.
+    let call = || Call {
+        success_when: Some(Condition::parse("$.reply.status == 404").unwrap()),
+        ..passed(kept_for(60_000))
+    };
+    let (fixture, _) = answers_with("404 Not Found");
+    // Judging is for what is read whole; what is passed goes by its status.
+    assert_eq!(pass(&fixture, call(), &[]).await, "miss 404: [1]");
+    let (fixture, _) = answers_with("400 Bad");
+    let call = || cached(kept_for(60_000));
+    assert_eq!(ask(&fixture, call()).await, "miss service_4xx");
+    assert_eq!(ask(&fixture, call()).await, "miss service_4xx");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_streams_for_long_has_grown_old_meanwhile() {
+    let (fixture, _) =
+        responding(|_, _| (10, answer("200 OK", "cache-control: max-age=60", "<p>")));
+    let call = || passed(by(Ttl::FromHeaders));
+    let opened = fixture
+        .client
+        .open(exchange(call(), 1000), StreamedRequest::Buffered)
+        .await;
+    let body = opened.result.ok().unwrap().body;
+    advance(seconds(5)).await;
+    body.collect().await.unwrap();
+    assert_eq!(pass(&fixture, call(), &[]).await, "hit 200 age=5: <p>");
 }
