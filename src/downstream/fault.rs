@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use crate::downstream::meter::Moved;
 use crate::engine::code::Code;
@@ -23,6 +24,8 @@ pub struct Fault {
     pub status: Option<u16>,
     /// What the answer's `retry-after` asks for.
     pub retry_after: Option<Duration>,
+    /// Of a 404 or 410, which may be kept: what the answer says of itself.
+    pub headers: Option<Arc<HeaderMap>>,
     /// For operators: nothing of the service's body or address.
     pub detail: Option<Cow<'static, str>>,
 }
@@ -49,6 +52,7 @@ impl Fault {
             known,
             status: None,
             retry_after: None,
+            headers: None,
             detail: None,
         }
     }
@@ -115,6 +119,7 @@ impl From<Fault> for CallError {
                 .retry_after
                 .filter(|_| handed_on)
                 .map(retry_after::handed_on),
+            headers: fault.headers,
             detail: fault.detail.map(Cow::into_owned),
             ..CallError::new(code)
         }

@@ -531,7 +531,6 @@ fn landed<D: Dial>(
     started: Instant,
     attempts: u32,
 ) -> Landing {
-    let nothing = HeaderMap::new();
     let arrived = match &result {
         Ok(answer) => Some(Arrived {
             status: answer.status,
@@ -541,14 +540,17 @@ fn landed<D: Dial>(
             received: Instant::now(),
             took: started.elapsed(),
         }),
-        Err(error) if error.code == Code::Service4xx => error.status.map(|status| Arrived {
-            status,
-            is_failure: true,
-            headers: &nothing,
-            body: Bytes::new(),
-            received: Instant::now(),
-            took: started.elapsed(),
-        }),
+        Err(error) if error.code == Code::Service4xx => {
+            let answered = error.status.zip(error.headers.as_deref());
+            answered.map(|(status, headers)| Arrived {
+                status,
+                is_failure: true,
+                headers,
+                body: Bytes::new(),
+                received: Instant::now(),
+                took: started.elapsed(),
+            })
+        }
         Err(_) => None,
     };
     let is_bulk = exchange.call().batch().is_some();
@@ -570,7 +572,7 @@ fn landed<D: Dial>(
         fate: CacheFate::Forwarded {
             why,
             status: None,
-            stored: kept.is_some() || is_bulk && result.is_ok(),
+            stored: kept.is_some(),
             collapsed: false,
         },
         ttl: kept.as_ref().map(|kept| kept.ttl(Instant::now())),

@@ -95,8 +95,10 @@ impl<D: Dial> Inbound<D> {
 
     /// The failure that the status stands for.
     pub fn status_fault(&self) -> Fault {
+        let is_gone = matches!(self.status.as_u16(), 404 | 410);
         Fault {
             retry_after: headers::retry_after(&self.headers),
+            headers: is_gone.then(|| Arc::new(self.headers.clone())),
             ..self.fault(fault::code_of_status(self.status))
         }
     }

@@ -85,6 +85,7 @@ struct Climb<'c, D: Dial, F> {
     exchange: Arc<Exchange>,
     /// The body streams, so there is one attempt.
     streams: bool,
+    sent_before: u32,
     finish: F,
     state: Mutex<State>,
     /// Attempts under way.
@@ -127,6 +128,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             client,
             service: client.service(id),
             told: client.told(id),
+            sent_before: exchange.made.so_far(),
             exchange: Arc::new(exchange),
             streams: body.is_some(),
             finish,
@@ -227,7 +229,13 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     fn most_attempts(&self) -> u32 {
         match self.streams {
             true => 1,
-            false => self.call().retry.attempts,
+            // What the same exchange has sent before (a condition that came to nothing) counts.
+            false => self
+                .call()
+                .retry
+                .attempts
+                .saturating_sub(self.sent_before)
+                .max(1),
         }
     }
 

@@ -9,7 +9,8 @@
 //! does not have fresh, and told of what is kept.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -33,8 +34,12 @@ use crate::template::escape::canonical_path;
 #[derive(Clone)]
 pub struct Shelf {
     store: Arc<Store<Entry>>,
+    purges: Arc<Purges>,
     shared: Arc<ArcSwapOption<Shared>>,
 }
+
+/// When what is kept of a service was last thrown away. What was asked for before that is not kept.
+type Purges = Mutex<HashMap<Box<str>, Instant>>;
 
 /// The store of all instances, as it is configured.
 struct Shared {
@@ -197,6 +202,7 @@ impl Shelf {
     pub fn new(bytes: u64) -> Shelf {
         Shelf {
             store: Arc::new(Store::new(bytes)),
+            purges: Arc::default(),
             shared: Arc::default(),
         }
     }
@@ -217,9 +223,10 @@ impl Shelf {
             let remote = Remote::new(settings)?;
             remote.on_change(hear);
             let store = Arc::downgrade(&self.store);
+            let purges = self.purges.clone();
             remote.on_purge(move |service, path| {
                 if let Some(store) = store.upgrade() {
-                    purge(&store, service, path);
+                    purge(&store, &purges, service, path);
                 }
             });
             Ok::<_, String>(Arc::new(Shared {
@@ -414,6 +421,9 @@ impl Shelf {
         arrived: Arrived<'_>,
         freshness: Freshness,
     ) -> Option<Arc<Kept>> {
+        if self.was_purged_since(service, arrived.received - arrived.took) {
+            return None;
+        }
         let kept = Arc::new(kept(exchange, service, arrived, freshness));
         let key = match cache.ttl {
             Ttl::For(_) => full_key(exchange),
@@ -427,6 +437,11 @@ impl Shelf {
         self.share(&key, &kept);
         self.put_in_memory(key, kept.clone());
         Some(kept)
+    }
+
+    fn was_purged_since(&self, service: &str, begun: Instant) -> bool {
+        let purges = self.purges.lock().unwrap_or_else(PoisonError::into_inner);
+        purges.get(service).is_some_and(|purged| *purged > begun)
     }
 
     /// A 304 has come for `kept`: it is good anew. `None` if the 304 is about another answer.
@@ -502,7 +517,7 @@ impl Shelf {
     /// Removes what is kept of a service, or of one path of it, in memory: how many entries that were.
     /// The path may be written in any way that means the same.
     pub fn purge(&self, service: &str, path: Option<&str>) -> u64 {
-        purge(&self.store, service, path)
+        purge(&self.store, &self.purges, service, path)
     }
 
     /// As [`Shelf::purge`], in the store that all instances share, and in their memories. `None`: there
@@ -603,7 +618,10 @@ impl Shelf {
 /// How long the shared store keeps a note of how answers differ: longer than most answers.
 const NOTE_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-fn purge(store: &Store<Entry>, service: &str, path: Option<&str>) -> u64 {
+fn purge(store: &Store<Entry>, purges: &Purges, service: &str, path: Option<&str>) -> u64 {
+    let mut purged = purges.lock().unwrap_or_else(PoisonError::into_inner);
+    purged.insert(service.into(), Instant::now());
+    drop(purged);
     let path = path.map(canonical_path);
     store.purge(|entry| {
         let (of_service, of_path) = match entry {
@@ -712,19 +730,22 @@ fn asked(exchange: &Exchange, cache: Cache) -> Control {
     }
 }
 
-/// In which form bodies are kept: as they came, or judged and decoded by the words of the call.
-fn form(exchange: &Exchange) -> &str {
-    match exchange.call().role {
-        Role::Pass => "passed",
-        _ => &exchange.call().key_prefix,
-    }
+/// In which form bodies are kept: as they came, judged and decoded by the words of the call, or, of a
+/// bulk call, one row.
+fn push_form(key: &mut KeyBuilder, exchange: &Exchange) {
+    let call = exchange.call();
+    key.part(call.batch().map_or("", |batch| &batch.form).as_bytes());
+    key.part(match call.role {
+        Role::Pass => b"passed",
+        _ => call.key_prefix.as_bytes(),
+    });
 }
 
 /// The full key, with the form of the body: what is passed is kept as it came.
 fn full_key(exchange: &Exchange) -> Key {
     let mut key = KeyBuilder::default();
     key.part(b"answer");
-    key.part(form(exchange).as_bytes());
+    push_form(&mut key, exchange);
     key.part(exchange.key().bytes());
     key.build()
 }
@@ -737,7 +758,7 @@ fn variant_key(exchange: &Exchange, varies: &Varies) -> Key {
     key.part(call.method.as_str().as_bytes());
     key.part(exchange.target.as_bytes());
     key.part(&varies.epoch.to_le_bytes());
-    key.part(form(exchange).as_bytes());
+    push_form(&mut key, exchange);
     for name in &varies.names {
         let lines = exchange.headers.get_all(name).iter();
         let lines: Vec<&[u8]> = lines.map(|line| line.as_bytes()).collect();
@@ -751,6 +772,7 @@ fn variant_key(exchange: &Exchange, varies: &Varies) -> Key {
 fn last_key(exchange: &Exchange) -> Key {
     let mut key = KeyBuilder::default();
     key.part(b"last");
+    push_form(&mut key, exchange);
     key.part(exchange.key().bytes());
     key.build()
 }

@@ -306,6 +306,8 @@ pub struct CallError {
     pub status: Option<u16>,
     /// What is to be handed on to the client as `retry-after`, in seconds (at most 300).
     pub retry_after: Option<u32>,
+    /// Of a 404 or 410: what the answer says of itself, for the cache.
+    pub headers: Option<Arc<HeaderMap>>,
     /// For operators and problem bodies: nothing of a downstream's body or address.
     pub detail: Option<String>,
     /// The client sent what was at fault (only `missing_value` and `bad_value`).
@@ -320,6 +322,7 @@ impl CallError {
             code,
             status: None,
             retry_after: None,
+            headers: None,
             detail: None,
             is_of_client: false,
             may_have_arrived: false,

@@ -313,6 +313,9 @@ pub struct Batch {
     pub row: Root,
     /// The key that a row belongs to.
     pub of_row: Text,
+    /// What tells kept rows from answers, and from the rows of a call that takes answers apart in
+    /// another way: `rows` and `match` as they are written.
+    pub form: String,
 }
 
 /// How answers of a call are kept.

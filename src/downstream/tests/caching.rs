@@ -9,9 +9,12 @@ use tokio::time::advance;
 
 use super::support::*;
 use crate::engine::code::Code;
-use crate::engine::fetch::{CacheFate, CacheNote, Exchange, Fetch, Fetched, StreamedRequest};
-use crate::path::Condition;
-use crate::plan::{Cache, Call, Role, Ttl};
+use crate::engine::fetch::{
+    Answer, CacheFate, CacheNote, Exchange, Fetch, Fetched, Row, StreamedRequest,
+};
+use crate::path::{Condition, Root};
+use crate::plan::{Batch, Cache, Call, Fallback, FallbackKind, ForEach, Role, Ttl};
+use crate::template::{Place, Text, choice};
 
 fn by(ttl: Ttl) -> Cache {
     Cache {
@@ -751,4 +754,123 @@ async fn a_body_that_streams_for_long_has_grown_old_meanwhile() {
     advance(seconds(5)).await;
     body.collect().await.unwrap();
     assert_eq!(pass(&fixture, call(), &[]).await, "hit 200 age=5: <p>");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_kept_by_what_it_says_of_itself() {
+    // One language is not there; the others stay kept.
+    let (fixture, asked) = responding(|_, request| {
+        let lines = "vary: accept-language\r\ncache-control: max-age=60";
+        match request.contains("accept-language: xx") {
+            true => (10, answer("404 Not Found", lines, "")),
+            false => (10, answer("200 OK", lines, "[1]")),
+        }
+    });
+    let negative = || {
+        cached(Cache {
+            negative: Some(seconds(5)),
+            ..by(Ttl::FromHeaders)
+        })
+    };
+    let (en, xx) = ([("accept-language", "en")], [("accept-language", "xx")]);
+    ask_with(&fixture, negative(), &en).await;
+    let told = ask_with(&fixture, negative(), &xx).await;
+    assert_eq!(told, "vary-miss, stored service_4xx");
+    assert_eq!(ask_with(&fixture, negative(), &xx).await, "hit service_4xx");
+    assert_eq!(ask_with(&fixture, negative(), &en).await, "hit 200 [1]");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let lines = "cache-control: private, no-store";
+    let (fixture, _) = responding(move |_, _| (10, answer("404 Not Found", lines, "")));
+    for _ in 0..2 {
+        let told = ask(&fixture, negative()).await;
+        assert_eq!(told, "uri-miss service_4xx");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_for_before_a_purge_is_not_kept() {
+    let (fixture, _) = responding(|number, _| (100, answer("200 OK", "", &format!("[{number}]"))));
+    let call = || cached(kept_for(60_000));
+    let purge = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        fixture.process.shelf.purge("users", None)
+    };
+    let (told, _) = tokio::join!(ask(&fixture, call()), purge);
+    assert_eq!(told, "miss 200 [1]");
+    assert_eq!(ask(&fixture, call()).await, "miss, stored 200 [2]");
+    assert_eq!(ask(&fixture, call()).await, "hit 200 [2]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_that_came_to_nothing_counts_as_an_attempt() {
+    let (fixture, asked) = responding(|number, _| match number {
+        1 => (
+            10,
+            answer("200 OK", "etag: \"a\"\r\ncache-control: max-age=0", "[1]"),
+        ),
+        2 | 4.. => (10, answer("503 Oh", "", "")),
+        3 => (10, answer("304 Not Modified", "etag: \"b\"", "")),
+        0 => unreachable!("from 1"),
+    });
+    let call = || Call {
+        retry: get().retry,
+        ..cached(by(Ttl::FromHeaders))
+    };
+    ask(&fixture, call()).await;
+    let fetched = fixture.fetch(call(), 1000).await;
+    assert_eq!(shown(&fetched), "service_unavailable x3");
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_is_no_answer_and_no_row_of_another_match() {
+    let bulk = |of_row: &str| Call {
+        for_each: Some(ForEach {
+            variable: Root(0),
+            source: choice::parse("$.a.body", true).unwrap(),
+            max_items: 9,
+            concurrency: 1,
+            min_ok: 100.0,
+            batch: Some(Batch {
+                key: Text::parse("{{p}}", &[], Place::Plain).unwrap(),
+                keys: Root(1),
+                size: 9,
+                rows: choice::parse("$.reply.body[*]", true).unwrap(),
+                row: Root(2),
+                of_row: Text::parse("{{row}}", &[], Place::Plain).unwrap(),
+                form: format!("row {of_row}"),
+            }),
+        }),
+        ..kept_in_both_ways()
+    };
+    let (fixture, _) = numbered("");
+    let client = &fixture.client;
+    let answer = client.fetch(exchange(kept_in_both_ways(), 1000)).await;
+    let found = client.look_up(vec![exchange(bulk("a"), 1000)]).await;
+    assert!(found[0].is_none());
+    let row = Row {
+        exchange: exchange(bulk("a"), 1000),
+        body: "7".into(),
+    };
+    client.keep_rows(&answer.result.unwrap(), vec![row]);
+    let body = |answer: &Answer| answer.body.as_ref().unwrap().bytes().clone();
+    let exchanges = vec![exchange(bulk("a"), 1000), exchange(bulk("b"), 1000)];
+    let found = client.look_up(exchanges).await;
+    assert_eq!(body(&found[0].as_ref().unwrap().answer), "7");
+    assert!(found[1].is_none());
+    let last = |call| client.last_good(&exchange(call, 1000), seconds(60));
+    assert_eq!(body(&last(bulk("a")).unwrap()), "7");
+    assert!(last(bulk("b")).is_none());
+    assert_eq!(body(&last(kept_in_both_ways()).unwrap()), "[1]");
+    assert_eq!(ask(&fixture, kept_in_both_ways()).await, "hit 200 [1]");
+}
+
+fn kept_in_both_ways() -> Call {
+    Call {
+        fallback: vec![Fallback {
+            only_not_sent: false,
+            kind: FallbackKind::Stale(seconds(60)),
+        }],
+        ..cached(kept_for(60_000))
+    }
 }

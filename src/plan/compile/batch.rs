@@ -32,6 +32,7 @@ pub struct Rows {
     /// In force until `take` is compiled.
     row: Root,
     of_row: Option<Text>,
+    form: String,
 }
 
 /// Compiles `key`, which is about one element; from then on `$.keys` is in force.
@@ -98,6 +99,12 @@ pub fn enter_row(id: CallId, call: &document::Call, batch: Keys<'_>, names: &mut
         templates::list(&node.value, names)
     });
     let row = names.enter_row(rows.as_ref());
+    let of_row_source = of_row.as_ref().and_then(|node| node.value.text());
+    let form = format!(
+        "row\u{1e}{}\u{1e}{}\u{1e}",
+        rows.as_ref().map_or("", |rows| rows.text()),
+        of_row_source.map_or("", |text| &text.source),
+    );
     let of_row = of_row
         .as_ref()
         .and_then(|node| scalar(Reader::Match(id), "match", node, Some(row), names));
@@ -108,6 +115,7 @@ pub fn enter_row(id: CallId, call: &document::Call, batch: Keys<'_>, names: &mut
         rows,
         row,
         of_row,
+        form,
     }
 }
 
@@ -121,6 +129,7 @@ impl Rows {
             rows: self.rows?,
             row: self.row,
             of_row: self.of_row?,
+            form: self.form,
         })
     }
 }

@@ -1,11 +1,12 @@
 //! `cache` and `coalesce` of a call: its own, its service's, or those of `defaults`.
 
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, header};
 
 use crate::config::document::{self, Caching, Coalesce, ForwardQuery, Spanned};
 use crate::diagnostic::Diagnostic;
+use crate::path::Root;
 use crate::plan::compile::names::Names;
-use crate::plan::{Cache, Part, Ttl};
+use crate::plan::{Cache, Part, RequestPart, Source, Ttl};
 
 /// What is written about keeping the answers of one call.
 pub struct Written<'d> {
@@ -108,12 +109,14 @@ fn refuse_credentials(
     let sent = written
         .headers
         .iter()
-        .filter(|(_, part)| !matches!(part, Part::Constant(_)))
+        .filter(|(name, part)| {
+            let by_name = !matches!(part, Part::Constant(_)) && holds_credentials(name.as_str());
+            by_name || *name != header::AUTHORIZATION && reads_credentials(part, &names.sources)
+        })
         .map(|(name, _)| name);
-    for name in sent.chain(written.forward_headers) {
-        if !holds_credentials(name.as_str()) {
-            continue;
-        }
+    let forwarded = written.forward_headers.iter();
+    let forwarded = forwarded.filter(|name| holds_credentials(name.as_str()));
+    for name in sent.chain(forwarded) {
         let own = written.call.headers.iter().flat_map(|list| &list.value);
         let mut own = own.filter(|entry| entry.key.eq_ignore_ascii_case(name.as_str()));
         let forwarded = written.call.forward_headers.iter();
@@ -138,8 +141,41 @@ fn refuse_credentials(
 }
 
 fn holds_credentials(name: &str) -> bool {
-    const PARTS: [&str; 6] = ["token", "api-key", "apikey", "session", "secret", "-auth"];
+    const PARTS: [&str; 9] = [
+        "token",
+        "api-key",
+        "apikey",
+        "session",
+        "secret",
+        "-auth",
+        "jwt",
+        "assertion",
+        "credential",
+    ];
     name == "cookie" || PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Whether a header is made of what tells one client from another: its cookies or `authorization`.
+fn reads_credentials(part: &Part, sources: &[Source]) -> bool {
+    let is_secret = |root: &Root| {
+        let part = match sources.get(root.0 as usize) {
+            Some(Source::Request(part)) => part,
+            _ => return false,
+        };
+        match part {
+            RequestPart::Cookies(_) | RequestPart::Whole | RequestPart::Headers(None) => true,
+            RequestPart::Headers(Some(name)) => {
+                *name == header::AUTHORIZATION || *name == header::COOKIE
+            }
+            _ => false,
+        }
+    };
+    match part {
+        Part::Constant(_) => false,
+        Part::Choice(choice) => choice.queries.iter().any(|query| is_secret(&query.root())),
+        Part::Text(text) => text.required_roots().iter().any(is_secret),
+        Part::List(parts) => parts.iter().any(|part| reads_credentials(part, sources)),
+    }
 }
 
 fn warn_of_any_query(nearest: &Spanned<Caching>, written: &Written<'_>, names: &mut Names) {
