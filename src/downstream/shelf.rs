@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, Method};
 use tokio::time::Instant;
 
@@ -670,6 +671,11 @@ pub fn promise(exchange: &Exchange, cache: Cache, arrived: &Arrived<'_>) -> Opti
     match cache.ttl {
         // What the operator writes is said in place of the service.
         Ttl::For(ttl) => {
+            // These answer a condition or a range, and so one request alone.
+            let is_of_one = matches!(arrived.status, 206 | 304);
+            if is_of_one && exchange.call().role == Role::Pass {
+                return None;
+            }
             let ttl = match arrived.is_failure {
                 true => negative?,
                 false => ttl,
@@ -746,8 +752,25 @@ fn full_key(exchange: &Exchange) -> Key {
     let mut key = KeyBuilder::default();
     key.part(b"answer");
     push_form(&mut key, exchange);
-    key.part(exchange.key().bytes());
+    match exchange.call().role {
+        Role::Pass => key.part(unconditional(exchange).key().bytes()),
+        _ => key.part(exchange.key().bytes()),
+    }
     key.build()
+}
+
+/// Without what asks for a part of an answer, or for none if it is known: such requests are answered
+/// from the whole.
+fn unconditional(exchange: &Exchange) -> Cow<'_, Exchange> {
+    let names = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
+    if !names.iter().any(|name| exchange.headers.contains_key(name)) {
+        return Cow::Borrowed(exchange);
+    }
+    let mut whole = exchange.clone();
+    for name in names {
+        whole.headers.remove(name);
+    }
+    Cow::Owned(whole)
 }
 
 fn variant_key(exchange: &Exchange, varies: &Varies) -> Key {

@@ -62,9 +62,12 @@ pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
     }
 }
 
-/// Asks for rows in the background, unless somebody asks for the same ones already.
+/// Asks for rows in the background, unless one of them is asked for already: then the others have
+/// time until that has landed, and no row is asked for twice at once.
 pub fn renew_rows<D: Dial>(client: &Client<D>, exchange: Exchange, rows: Vec<(String, Exchange)>) {
-    let Some(leader) = client.process.renewals.lead(exchange.key()) else {
+    let renewals = &client.process.renewals;
+    let leaders = rows.iter().map(|(_, row)| renewals.lead(row.key()));
+    let Some(leaders) = leaders.collect::<Option<Vec<_>>>() else {
         return;
     };
     let (client, exchange) = (client.clone(), in_background(&exchange));
@@ -81,6 +84,8 @@ pub fn renew_rows<D: Dial>(client: &Client<D>, exchange: Exchange, rows: Vec<(St
             });
             keep_rows(&client, &answer, kept.collect());
         }
-        leader.land(());
+        for leader in leaders {
+            leader.land(());
+        }
     });
 }

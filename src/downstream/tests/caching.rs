@@ -874,3 +874,47 @@ fn kept_in_both_ways() -> Call {
         ..cached(kept_for(60_000))
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_row_is_renewed_twice_at_once() {
+    let (fixture, asked) = responding(|_, _| (10, answer("500 Oh", "", "")));
+    let row = |name: &str| {
+        let mut row = exchange(cached(kept_for(1000)), 1000);
+        row.target = format!("/rows?ids={name}");
+        (name.to_owned(), row)
+    };
+    let renew = |names: &[&str]| {
+        let rows = names.iter().map(|name| row(name)).collect();
+        let whole = row(&names.join(",")).1;
+        fixture.client.renew_rows(whole, rows);
+    };
+    renew(&["a", "b"]);
+    renew(&["b", "c"]);
+    renew(&["d"]);
+    fixture.process.tasks.finished().await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    renew(&["b", "c"]);
+    fixture.process.tasks.finished().await;
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(fixture.process.renewals.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_written_ttl_too_conditions_and_ranges_are_answered_from_the_whole() {
+    let (fixture, asked) = responding(|_, request| match request.contains("range: ") {
+        true => (
+            10,
+            answer("206 Partial Content", "content-range: bytes 0-0/3", "<"),
+        ),
+        false => (10, answer("200 OK", "etag: \"a\"", "<p>")),
+    });
+    let call = || passed(kept_for(60_000));
+    let part = [("range", "bytes=0-0")];
+    // A part that the service sends is nobody else's.
+    assert_eq!(pass(&fixture, call(), &part).await, "miss 206: <");
+    assert_eq!(pass(&fixture, call(), &[]).await, "miss, stored 200: <p>");
+    assert_eq!(pass(&fixture, call(), &part).await, "hit 206 age=0: <");
+    let known = [("if-none-match", "\"a\"")];
+    assert_eq!(pass(&fixture, call(), &known).await, "hit 304 age=0: ");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
