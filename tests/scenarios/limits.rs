@@ -9,9 +9,11 @@ use crate::client::Got;
 use crate::faulty::behaviour::{Act, Answer, Behaviour, Gate};
 use crate::faulty::{Journal, Plot};
 use crate::fixture::{Page, WHOLE, well};
-use crate::invariants::SLACK;
 use crate::stage::{real, simulated};
 use crate::world::World;
+
+/// What 144 pages at once cost a debug build beside other tests, on two cores.
+const RUSH: Duration = Duration::from_secs(1);
 
 const PAGE: &str = "/page/7";
 const ANN: &str = "{\"id\":7,\"name\":\"Ann\"}";
@@ -335,12 +337,12 @@ fn scenario_17_a_service_that_hangs_holds_no_more_than_its_own() {
             if error["code"] == "queue_timeout" {
                 waited += 1;
                 assert!(
-                    (milliseconds(100)..=milliseconds(100) + SLACK).contains(&took),
+                    (milliseconds(100)..=milliseconds(100) + RUSH).contains(&took),
                     "{took:?}"
                 );
             } else {
                 assert_eq!(error["code"], "bulkhead_full");
-                assert!(took < SLACK, "{took:?}");
+                assert!(took < RUSH, "{took:?}");
             }
         }
         // 64 at a time; the last of 144 may come when the first have waited their 100 ms.
