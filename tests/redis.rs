@@ -8,13 +8,14 @@
 mod faulty;
 #[path = "support/redis_server.rs"]
 mod redis_server;
+#[path = "support/sink.rs"]
+mod sink;
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anabranch::app::{self, Options, Running};
@@ -29,6 +30,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use faulty::behaviour::{Act, Answer, Behaviour, Gate};
 use faulty::{Faulty, Plot, Request};
 use redis_server::{BOUND, Server, until};
+use sink::Sink;
 
 /// What the service of all these routes does stands in [`reply`].
 const ROUTES: &str = r#"
@@ -132,19 +134,6 @@ fn reply(request: &Request, gate: &Gate) -> Behaviour {
 }
 
 // === proxies ===
-
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 struct Service {
     faulty: Arc<Faulty>,

@@ -1,11 +1,12 @@
 //! What is logged and counted of whole runs.
 
+#[path = "support/sink.rs"]
+mod sink;
+
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anabranch::app::{self, Options, Running};
@@ -14,6 +15,8 @@ use anabranch::telemetry::log::{Form, Log};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use sink::Sink;
 
 /// One service behind all calls: what it answers stands in the path.
 const ROUTES: &str = "\
@@ -40,19 +43,6 @@ calls:
   told: { service: s, get: /503, retry: false, detached: true }
 response: { text: ok }
 ";
-
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 struct Fixture {
     folder: PathBuf,

@@ -20,20 +20,23 @@ use crate::cache::rules;
 use crate::downstream::Client;
 use crate::downstream::dial::Dial;
 use crate::downstream::kept::{Kept, Standing};
-use crate::downstream::ladder::{Whole, climb};
+use crate::downstream::ladder::{Climbed, Whole, climb};
 use crate::downstream::shelf::{self, Arrived, Wanted};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, LEAST_TIME, Lasting, Made,
+    Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Forwarded, LEAST_TIME,
+    Lasting, Made,
 };
 use crate::engine::lasting;
 use crate::json;
-use crate::plan::{self, Ttl};
+use crate::plan::{self, Cache, CallId, Route, Ttl};
 
 /// What a flight brings to all who wait for it.
 #[derive(Clone)]
 pub struct Landing {
-    exchange: Arc<Exchange>,
+    /// The call that has brought it.
+    route: Arc<Route>,
+    call: CallId,
     result: Result<Answer, CallError>,
     attempts: u32,
     note: Option<CacheNote>,
@@ -44,6 +47,20 @@ pub struct Landing {
 pub(super) struct Missed {
     pub(super) why: Forward,
     pub(super) kept: Option<Arc<Kept>>,
+}
+
+impl Missed {
+    /// Nothing is kept.
+    fn nothing(why: Forward) -> Missed {
+        Missed { why, kept: None }
+    }
+
+    fn stale(kept: Arc<Kept>) -> Missed {
+        Missed {
+            why: Forward::Stale,
+            kept: Some(kept),
+        }
+    }
 }
 
 /// Makes one call, or gives what is known already.
@@ -67,17 +84,14 @@ async fn fetch_or_give<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetch
                 return fetched;
             }
             // This call's limits are narrower than those it was kept under.
-            None => Missed {
-                why: Forward::Miss,
-                kept: None,
-            },
+            None => Missed::nothing(Forward::Miss),
         },
         Looked::Refused => return refused(),
         Looked::Missed(missed) => missed,
     };
     // 4 coalesce: one flight for what would send the same.
     match exchange.call().coalesce {
-        false => fly(client, exchange, missed).await.into(),
+        false => fly(client, &exchange, missed).await.into(),
         true => share(client, exchange, missed).await,
     }
 }
@@ -87,9 +101,9 @@ async fn fetch_alone<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched
     let is_computed = exchange.route.response.computed.is_some();
     // What is needed afterwards is kept back, since the rest takes the exchange with it.
     let kept_back = exchange.call().keeps_answers().then(|| exchange.clone());
-    let (result, attempts) = send(client, exchange, false).await;
+    let Climbed { result, attempts } = send(client, exchange, false).await;
     if let (Some(exchange), Ok(answer)) = (kept_back, &result) {
-        keep_last_good(client, &exchange, answer);
+        keep_last_good(client, &exchange, answer, None);
     }
     Fetched {
         result: match is_computed {
@@ -115,13 +129,10 @@ async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
     let call = exchange.call();
     // Of a bulk call each row is kept, and was looked for before.
     let Some(cache) = call.cache.filter(|_| call.batch().is_none()) else {
-        return Looked::Missed(Missed {
-            why: match call.cache {
-                Some(_) => Forward::Miss,
-                None => Forward::Bypass,
-            },
-            kept: None,
-        });
+        return Looked::Missed(Missed::nothing(match call.cache {
+            Some(_) => Forward::Miss,
+            None => Forward::Bypass,
+        }));
     };
     let wanted = Wanted {
         exchange,
@@ -138,26 +149,22 @@ async fn look<D: Dial>(client: &Client<D>, exchange: &Exchange) -> Looked {
 
 impl From<shelf::Looked> for Looked {
     fn from(found: shelf::Looked) -> Looked {
-        let missed = Missed {
-            why: found.why,
-            kept: found.kept.clone(),
-        };
         match (found.kept, found.standing) {
             (Some(kept), Standing::Good) => Looked::Given(kept, false),
             (Some(kept), Standing::Due) => Looked::Given(kept, true),
             (_, Standing::Refused) => Looked::Refused,
-            _ => Looked::Missed(missed),
+            (kept, _) => Looked::Missed(Missed {
+                why: found.why,
+                kept,
+            }),
         }
     }
 }
 
 /// Fetches a new answer in the background, unless somebody does already.
 fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
-    let missed = Missed {
-        why: Forward::Stale,
-        kept: Some(kept),
-    };
     if let Some(leader) = client.process.flights.lead(exchange.key()) {
+        let missed = Missed::stale(kept);
         launch(client, in_background(exchange), missed, leader);
     }
 }
@@ -279,7 +286,7 @@ pub(super) async fn share<D: Dial>(
             Some(landing) if landing.is_final() || !may_take_over || !has_time => {
                 return match landing.shared_with(&exchange) {
                     Some(fetched) => fetched,
-                    None => fly(client, exchange, missed).await.into(),
+                    None => fly(client, &exchange, missed).await.into(),
                 };
             }
             None if leads || !may_take_over => return failed(Code::Overloaded, 0),
@@ -317,7 +324,7 @@ fn launch<D: Dial>(
     let tasks = client.process.tasks.clone();
     // With no room in the set the leader is dropped, which tells all who wait.
     let _ = tasks.spawn(async move {
-        let flight = fly(&client, exchange, missed);
+        let flight = fly(&client, &exchange, missed);
         tokio::pin!(flight);
         let landing = tokio::select! {
             biased;
@@ -342,47 +349,44 @@ impl Landing {
     /// For another who has sent nothing; `None` if it is not for others, or does not fit.
     fn shared_with(self, exchange: &Exchange) -> Option<Fetched> {
         let result = match self.result {
-            Ok(answer) => Ok(fitted(answer, &self.exchange, exchange)?),
+            Ok(answer) => {
+                let is_own =
+                    Arc::ptr_eq(&self.route, &exchange.route) && self.call == exchange.call;
+                Ok(fitted(answer, is_own, exchange)?)
+            }
             Err(error) => Err(error),
         };
-        let (why, status, stored) = match self.note.map(|note| note.fate) {
-            Some(CacheFate::Forwarded {
-                why,
-                status,
-                stored,
-                ..
-            }) => (why, status, stored),
-            _ => (Forward::Bypass, None, false),
+        let forwarded = match self.note.map(|note| note.fate) {
+            Some(CacheFate::Forwarded(forwarded)) => forwarded,
+            _ => Forwarded::because(Forward::Bypass),
         };
         Some(Fetched {
             result,
             attempts: 0,
             note: Some(CacheNote {
-                fate: CacheFate::Forwarded {
-                    why,
-                    status,
-                    stored,
+                fate: CacheFate::Forwarded(Forwarded {
                     collapsed: true,
-                },
+                    ..forwarded
+                }),
                 ttl: self.note.and_then(|note| note.ttl),
             }),
         })
     }
 }
 
-/// The answer that another exchange brought, for this one.
-fn fitted(answer: Answer, brought: &Exchange, wanted: &Exchange) -> Option<Answer> {
+/// The answer that another exchange brought, for this one; `is_own`: it is of the same call.
+fn fitted(answer: Answer, is_own: bool, wanted: &Exchange) -> Option<Answer> {
     let call = wanted.call();
-    let says = Control::of_answer(&answer.headers);
-    let by_headers = call
-        .cache
-        .is_some_and(|cache| cache.ttl == Ttl::FromHeaders);
+    let by_headers = call.cache.filter(|cache| cache.ttl == Ttl::FromHeaders);
     let is_for_one = answer.headers.contains_key(http::header::SET_COOKIE)
-        || by_headers && (says.no_store || says.private);
+        || by_headers.is_some_and(|_| {
+            let says = Control::of_answer(&answer.headers);
+            says.no_store || says.private
+        });
     if is_for_one {
         return None;
     }
-    if Arc::ptr_eq(&brought.route, &wanted.route) && brought.call == wanted.call {
+    if is_own {
         return Some(answer);
     }
     let Some(body) = &answer.body else {
@@ -412,40 +416,35 @@ impl From<Landing> for Fetched {
 // === one request
 
 /// Makes the request, and keeps what it brings.
-async fn fly<D: Dial>(client: &Client<D>, exchange: Exchange, missed: Missed) -> Landing {
+async fn fly<D: Dial>(client: &Client<D>, exchange: &Exchange, missed: Missed) -> Landing {
     let started = Instant::now();
-    let (conditions, validated) = conditions(&exchange, &missed);
-    let mut attempts = 0;
+    let (conditions, validated) = conditions(exchange, &missed);
     if let Some(kept) = &validated {
-        let sent = with_conditions(&exchange, conditions);
-        let (result, made) = send(client, sent, true).await;
-        attempts += made;
-        match result {
+        let climbed = send(client, with_conditions(exchange, conditions), true).await;
+        match climbed.result {
             Ok(answer) if answer.status == 304 => {
-                if let Some(landing) =
-                    confirmed(client, &exchange, kept, &answer, started, attempts)
-                {
-                    return landing;
+                let confirmed = confirmed(client, exchange, kept, &answer, started);
+                if let Some((answer, note)) = confirmed {
+                    return Landing {
+                        route: exchange.route.clone(),
+                        call: exchange.call,
+                        result: Ok(answer),
+                        attempts: climbed.attempts,
+                        note: Some(note),
+                    };
                 }
                 // It is about another answer than the one that is kept: all of it is asked for.
             }
-            result => return landed(client, exchange, missed.why, result, started, attempts),
+            _ => return landed(client, exchange, missed.why, climbed, started),
         }
     }
-    let (result, made) = send(client, exchange.clone(), false).await;
-    attempts += made;
-    landed(client, exchange, missed.why, result, started, attempts)
+    let climbed = send(client, exchange.clone(), false).await;
+    landed(client, exchange, missed.why, climbed, started)
 }
 
-async fn send<D: Dial>(
-    client: &Client<D>,
-    exchange: Exchange,
-    validates: bool,
-) -> (Result<Answer, CallError>, u32) {
+async fn send<D: Dial>(client: &Client<D>, exchange: Exchange, validates: bool) -> Climbed<Answer> {
     let process = client.process.clone();
-    let before = exchange.made.so_far();
-    let climbed = climb(client, exchange, None, Whole { process, validates }).await;
-    (climbed.result, climbed.attempts - before)
+    climb(client, exchange, None, Whole { process, validates }).await
 }
 
 /// What is asked along with the request because of what is kept, and what that is.
@@ -487,37 +486,25 @@ fn confirmed<D: Dial>(
     kept: &Kept,
     not_modified: &Answer,
     started: Instant,
-    attempts: u32,
-) -> Option<Landing> {
+) -> Option<(Answer, CacheNote)> {
     let cache = exchange.call().cache?;
-    let arrived = Arrived {
-        status: not_modified.status,
-        is_failure: false,
-        headers: &not_modified.headers,
-        body: Bytes::new(),
-        received: Instant::now(),
-        took: started.elapsed(),
-    };
-    let shelf = &client.process.shelf;
-    let kept = shelf.freshen(exchange, cache, kept, arrived)?;
+    let arrived = Arrived::success(not_modified, started);
+    let kept = client
+        .process
+        .shelf
+        .freshen(exchange, cache, kept, arrived)?;
     let answer = lasting(kept.answer_to(exchange)?, &kept, exchange);
-    keep_last_good(client, exchange, &answer);
-    Some(Landing {
-        exchange: Arc::new(exchange.clone()),
-        result: Ok(answer),
-        attempts,
-        note: Some(validated_note(&kept)),
-    })
+    keep_last_good(client, exchange, &answer, Some(&kept));
+    Some((answer, validated_note(&kept)))
 }
 
 fn validated_note(kept: &Kept) -> CacheNote {
     CacheNote {
-        fate: CacheFate::Forwarded {
-            why: Forward::Stale,
+        fate: CacheFate::Forwarded(Forwarded {
             status: Some(304),
             stored: true,
-            collapsed: false,
-        },
+            ..Forwarded::because(Forward::Stale)
+        }),
         ttl: Some(kept.ttl(Instant::now())),
     }
 }
@@ -525,63 +512,29 @@ fn validated_note(kept: &Kept) -> CacheNote {
 /// The request has ended: what it brought is kept, if it may be.
 fn landed<D: Dial>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: &Exchange,
     why: Forward,
-    result: Result<Answer, CallError>,
+    climbed: Climbed<Answer>,
     started: Instant,
-    attempts: u32,
 ) -> Landing {
-    let arrived = match &result {
-        Ok(answer) => Some(Arrived {
-            status: answer.status,
-            is_failure: false,
-            headers: &answer.headers,
-            body: Bytes::new(),
-            received: Instant::now(),
-            took: started.elapsed(),
-        }),
-        Err(error) if error.code == Code::Service4xx => {
-            let answered = error.status.zip(error.headers.as_deref());
-            answered.map(|(status, headers)| Arrived {
-                status,
-                is_failure: true,
-                headers,
-                body: Bytes::new(),
-                received: Instant::now(),
-                took: started.elapsed(),
-            })
-        }
-        Err(_) => None,
-    };
-    let is_bulk = exchange.call().batch().is_some();
-    let cache = exchange.call().cache.filter(|_| !is_bulk);
-    let kept = cache.zip(arrived).and_then(|(cache, arrived)| {
-        let arrived = Arrived {
-            body: result
-                .as_ref()
-                .map_or_else(|_| Bytes::new(), shelf::bytes_of),
-            ..arrived
-        };
-        let service = client.name_of(&exchange);
-        client
-            .process
-            .shelf
-            .keep(&exchange, cache, service, arrived)
-    });
-    let note = exchange.call().cache.map(|_| CacheNote {
-        fate: CacheFate::Forwarded {
-            why,
-            status: None,
+    let call = exchange.call();
+    let is_bulk = call.batch().is_some();
+    let kept = call
+        .cache
+        .filter(|_| !is_bulk)
+        .and_then(|cache| keep(client, exchange, cache, &climbed.result, started));
+    let note = call.cache.map(|_| CacheNote {
+        fate: CacheFate::Forwarded(Forwarded {
             stored: kept.is_some(),
-            collapsed: false,
-        },
+            ..Forwarded::because(why)
+        }),
         ttl: kept.as_ref().map(|kept| kept.ttl(Instant::now())),
     });
-    let result = result.map(|answer| {
-        keep_last_good(client, &exchange, &answer);
+    let result = climbed.result.map(|answer| {
+        keep_last_good(client, exchange, &answer, kept.as_deref());
         match &kept {
-            Some(kept) => lasting(answer, kept, &exchange),
-            None if exchange.route.response.computed.is_some() => match exchange.call().cache {
+            Some(kept) => lasting(answer, kept, exchange),
+            None if exchange.route.response.computed.is_some() => match call.cache {
                 // Its rows are kept, each for itself.
                 Some(cache) if is_bulk => lasting_by(answer, cache.ttl),
                 _ => lasting_by_headers(answer),
@@ -590,28 +543,61 @@ fn landed<D: Dial>(
         }
     });
     Landing {
-        exchange: Arc::new(exchange),
+        route: exchange.route.clone(),
+        call: exchange.call,
         result,
-        attempts,
+        attempts: climbed.attempts,
         note,
     }
 }
 
-fn keep_last_good<D: Dial>(client: &Client<D>, exchange: &Exchange, answer: &Answer) {
+/// Keeps an answer, or a failure that may be kept. The body is copied only then.
+fn keep<D: Dial>(
+    client: &Client<D>,
+    exchange: &Exchange,
+    cache: Cache,
+    result: &Result<Answer, CallError>,
+    started: Instant,
+) -> Option<Arc<Kept>> {
+    let arrived = match result {
+        Ok(answer) => Arrived::success(answer, started),
+        Err(error) if error.code == Code::Service4xx => Arrived {
+            status: error.status?,
+            is_failure: true,
+            headers: error.headers.as_deref()?,
+            body: Bytes::new(),
+            received: Instant::now(),
+            took: started.elapsed(),
+        },
+        Err(_) => return None,
+    };
+    let freshness = shelf::promise(exchange, cache, &arrived)?;
+    let arrived = Arrived {
+        body: result
+            .as_ref()
+            .map_or_else(|_| Bytes::new(), shelf::bytes_of),
+        ..arrived
+    };
+    let service = client.name_of(exchange);
+    let shelf = &client.process.shelf;
+    shelf.keep_promised(exchange, cache, service, arrived, freshness)
+}
+
+/// `kept`: the cache has it too, with a body that need not be copied again.
+fn keep_last_good<D: Dial>(
+    client: &Client<D>,
+    exchange: &Exchange,
+    answer: &Answer,
+    kept: Option<&Kept>,
+) {
     let call = exchange.call();
     if call.keeps_answers() && call.batch().is_none() {
         let arrived = Arrived {
-            status: answer.status,
-            is_failure: false,
-            headers: &answer.headers,
-            body: shelf::bytes_of(answer),
-            received: Instant::now(),
-            took: Duration::ZERO,
+            body: kept.map_or_else(|| shelf::bytes_of(answer), |kept| kept.body.clone()),
+            ..Arrived::success(answer, Instant::now())
         };
         let service = client.name_of(exchange);
-        client
-            .process
-            .shelf
-            .keep_last_good(exchange, service, arrived);
+        let shelf = &client.process.shelf;
+        shelf.keep_last_good(exchange, service, arrived);
     }
 }

@@ -164,17 +164,18 @@ impl Kept {
         let age = self.age(now);
         match ttl {
             Ttl::For(_) => Lasting::written(age, self.freshness.lifetime),
-            Ttl::FromHeaders => {
-                let since = now.saturating_duration_since(self.received);
-                let received = SystemTime::now().checked_sub(since);
-                let received = received.unwrap_or(SystemTime::UNIX_EPOCH);
-                Lasting {
-                    age,
-                    ..lasting(self.status, &self.headers, received)
-                }
-            }
+            Ttl::FromHeaders => Lasting {
+                age,
+                ..lasting(self.status, &self.headers, date_of(self.received))
+            },
         }
     }
+}
+
+/// What the wall clock showed at a moment that has passed.
+pub fn date_of(moment: Instant) -> SystemTime {
+    let date = SystemTime::now().checked_sub(moment.elapsed());
+    date.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// How long an answer is kept that is good for nothing but to be validated.

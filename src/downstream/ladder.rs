@@ -21,7 +21,7 @@ use crate::downstream::pool::Need;
 use crate::downstream::send;
 use crate::downstream::service::Service;
 use crate::downstream::shelf::Shelf;
-use crate::downstream::{Client, decode, pass};
+use crate::downstream::{Client, Process, decode, pass};
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, ByteStream, CallError, Exchange, Head, LEAST_TIME};
 use crate::plan::{Call, Retry, Role};
@@ -540,7 +540,7 @@ fn cut_at_the_end() -> Fault {
 /// [`crate::engine::fetch::Fetch::fetch`]: the whole answer, decoded.
 #[derive(Clone)]
 pub struct Whole {
-    pub process: crate::downstream::Process,
+    pub process: Arc<Process>,
     /// The request asks whether a kept answer is good still, so that 304 is an answer to it.
     pub validates: bool,
 }

@@ -100,7 +100,8 @@ pub struct Client<D: Dial = Tcp> {
     times: Arc<AllTimes>,
     routes: Arc<[Arc<Route>]>,
     dial: Arc<D>,
-    process: Process,
+    /// Behind one pointer: each attempt holds on to it.
+    process: Arc<Process>,
     observe: Arc<dyn Observe>,
     /// How long a passed body may stand still.
     stall: Duration,
@@ -142,7 +143,7 @@ impl<D: Dial> Client<D> {
         process: Process,
         observe: Arc<dyn Observe>,
     ) -> Result<Client<D>, String> {
-        Client::build(table, None, dial, process, observe)
+        Client::build(table, None, dial, Arc::new(process), observe)
     }
 
     /// The client of the next generation: services that did not change keep their connections and
@@ -165,7 +166,7 @@ impl<D: Dial> Client<D> {
         table: &Table,
         previous: Option<&Client<D>>,
         dial: Arc<D>,
-        process: Process,
+        process: Arc<Process>,
         observe: Arc<dyn Observe>,
     ) -> Result<Client<D>, String> {
         let services = table
@@ -230,7 +231,13 @@ impl<D: Dial> Client<D> {
 
     /// How many requests are under way that are shared, or made in the background.
     pub fn shared_flights(&self) -> usize {
-        self.process.flights.count() + self.process.renewals.count()
+        let Process {
+            flights,
+            gates,
+            renewals,
+            ..
+        } = &*self.process;
+        flights.count() + gates.count() + renewals.count()
     }
 
     /// Where answers are kept.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::cache::control::Control;
 use crate::cache::rules::{self, Freshness, NotStored, Vary};
 use crate::cache::{Key, KeyBuilder, Store};
-use crate::downstream::kept::{Kept, Standing};
+use crate::downstream::kept::{Kept, Standing, date_of};
 use crate::downstream::observe::Observe;
 use crate::downstream::remote::{Away, Change, Name, Remote};
 use crate::downstream::wire;
@@ -102,6 +102,8 @@ struct Search<'a> {
     asked: Control,
     chance: f64,
     kept: Option<Arc<Kept>>,
+    /// Of what is kept; if nothing is, it is stale.
+    standing: Standing,
     /// What it is called if nothing is kept.
     missed: Forward,
     /// The shared store had something newer than memory.
@@ -109,23 +111,22 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn standing(&self) -> Standing {
-        let standing = |kept: &Arc<Kept>| kept.standing(&self.asked, Instant::now(), self.chance);
-        self.kept.as_ref().map_or(Standing::Stale, standing)
+    fn has_found(&mut self, kept: Arc<Kept>) {
+        self.standing = kept.standing(&self.asked, Instant::now(), self.chance);
+        self.kept = Some(kept);
     }
 
     /// Nobody else need be asked.
     fn is_done(&self) -> bool {
-        let standing = self.standing();
         matches!(
-            standing,
+            self.standing,
             Standing::Good | Standing::Due | Standing::Unwanted
         )
     }
 
     /// The label `result` of `anabranch_cache_requests_total`.
     fn result(&self) -> &'static str {
-        match (&self.kept, self.standing()) {
+        match (&self.kept, self.standing) {
             (Some(_), Standing::Good | Standing::Due) => "hit",
             (Some(_), _) => "stale",
             (None, _) => "miss",
@@ -133,13 +134,12 @@ impl Search<'_> {
     }
 
     fn end(self) -> Looked {
-        let standing = self.standing();
         Looked {
-            standing: match (standing, &self.kept) {
+            standing: match (self.standing, &self.kept) {
                 (Standing::Stale, None) if self.asked.only_if_cached => Standing::Refused,
-                _ => standing,
+                _ => self.standing,
             },
-            why: match (standing, &self.kept) {
+            why: match (self.standing, &self.kept) {
                 (_, None) => self.missed,
                 (Standing::Unwanted, _) => Forward::Request,
                 _ => Forward::Stale,
@@ -196,6 +196,20 @@ pub struct Arrived<'a> {
     /// When its head came.
     pub received: Instant,
     pub took: Duration,
+}
+
+impl<'a> Arrived<'a> {
+    /// A success whose request began at `started`, as yet without its body.
+    pub fn success(answer: &'a Answer, started: Instant) -> Arrived<'a> {
+        Arrived {
+            status: answer.status,
+            is_failure: false,
+            headers: &answer.headers,
+            body: Bytes::new(),
+            received: Instant::now(),
+            took: started.elapsed(),
+        }
+    }
 }
 
 impl Shelf {
@@ -282,14 +296,19 @@ impl Shelf {
             }
             Err(missed) => (None, missed),
         };
-        Search {
+        let mut search = Search {
             wanted,
             asked: asked(wanted.exchange, wanted.cache),
             chance: 1.0 - fastrand::f64(),
-            kept,
+            kept: None,
+            standing: Standing::Stale,
             missed,
             is_fetched: false,
+        };
+        if let Some(kept) = kept {
+            search.has_found(kept);
         }
+        search
     }
 
     /// Brings what the shared store has, where that is newer than what memory has. Two questions at
@@ -382,7 +401,7 @@ impl Shelf {
         if before.is_none_or(|before| before.age(now) > kept.age(now)) {
             let kept = Arc::new(kept);
             self.put_in_memory(key, kept.clone());
-            search.kept = Some(kept);
+            search.has_found(kept);
             search.is_fetched = true;
         }
     }
@@ -466,14 +485,12 @@ impl Shelf {
             received: not_modified.received,
             took: not_modified.took,
         };
-        let body = kept.body.clone();
         let again = self.keep(exchange, cache, &kept.service, arrived);
         Some(again.unwrap_or_else(|| {
             // It may not be kept any longer, but it is the answer of this moment.
             self.forget(exchange, cache, kept);
             Arc::new(Kept {
                 headers,
-                body,
                 received: Instant::now(),
                 ..kept.clone()
             })
@@ -694,9 +711,7 @@ pub fn promise(exchange: &Exchange, cache: Cache, arrived: &Arrived<'_>) -> Opti
         }
         Ttl::FromHeaders => {
             let method = &exchange.call().method;
-            let since = arrived.received.elapsed();
-            let received = SystemTime::now().checked_sub(since);
-            let received = received.unwrap_or(SystemTime::UNIX_EPOCH);
+            let received = date_of(arrived.received);
             let mut found = rules::freshness(arrived.headers, received, arrived.took);
             match rules::may_store(method, &exchange.headers, arrived.status, arrived.headers) {
                 Ok(()) => {}

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::engine::fetch::{CacheFate, CacheNote};
+use crate::engine::fetch::{CacheFate, CacheNote, Forwarded};
 use crate::plan::{CallId, Route};
 
 /// What the cache did for one call, or for all elements of one.
@@ -36,8 +36,8 @@ impl Tally {
 
     fn and(self, next: CacheNote) -> Tally {
         let note = match (self.note.fate, next.fate) {
-            (CacheFate::Forwarded { .. }, _) => self.note,
-            (CacheFate::Hit, CacheFate::Forwarded { .. }) => next,
+            (CacheFate::Forwarded(_), _) => self.note,
+            (CacheFate::Hit, CacheFate::Forwarded(_)) => next,
             (CacheFate::Hit, CacheFate::Hit) => CacheNote {
                 fate: CacheFate::Hit,
                 ttl: self.note.ttl.into_iter().chain(next.ttl).min(),
@@ -55,12 +55,12 @@ impl Tally {
         let mut is_mixed = false;
         match self.note.fate {
             CacheFate::Hit => member.push_str("; hit"),
-            CacheFate::Forwarded {
+            CacheFate::Forwarded(Forwarded {
                 why,
                 status,
                 stored,
                 collapsed,
-            } => {
+            }) => {
                 is_mixed = self.all > 1;
                 member.push_str(&format!("; fwd={}", why.word()));
                 if let Some(status) = status {
@@ -120,12 +120,12 @@ mod tests {
         collapsed: bool,
         ttl: Option<i64>,
     ) -> Option<CacheNote> {
-        let fate = CacheFate::Forwarded {
+        let fate = CacheFate::Forwarded(Forwarded {
             why,
             status,
             stored,
             collapsed,
-        };
+        });
         Some(CacheNote { fate, ttl })
     }
 

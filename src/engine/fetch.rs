@@ -194,16 +194,31 @@ pub enum CacheFate {
     /// Nothing was sent.
     Hit,
     /// The service was asked.
-    Forwarded {
-        why: Forward,
-        /// What the service answered to a request that was made for the cache's sake, if it was
-        /// another status than the one that is given: 304.
-        status: Option<u16>,
-        /// The answer is kept.
-        stored: bool,
-        /// Another request, which was under way, brought it.
-        collapsed: bool,
-    },
+    Forwarded(Forwarded),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    pub why: Forward,
+    /// What the service answered to a request that was made for the cache's sake, if it was another
+    /// status than the one that is given: 304.
+    pub status: Option<u16>,
+    /// The answer is kept.
+    pub stored: bool,
+    /// Another request, which was under way, brought it.
+    pub collapsed: bool,
+}
+
+impl Forwarded {
+    /// And nothing more is to be said of it.
+    pub fn because(why: Forward) -> Forwarded {
+        Forwarded {
+            why,
+            status: None,
+            stored: false,
+            collapsed: false,
+        }
+    }
 }
 
 impl CacheNote {
@@ -211,7 +226,7 @@ impl CacheNote {
     pub fn is_of_cache(self) -> bool {
         match self.fate {
             CacheFate::Hit => true,
-            CacheFate::Forwarded { status, .. } => status == Some(304),
+            CacheFate::Forwarded(forwarded) => forwarded.status == Some(304),
         }
     }
 }

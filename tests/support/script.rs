@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use anabranch::engine::code::Code;
 use anabranch::engine::fetch::{
-    Answer, CacheFate, CacheNote, CallError, Exchange, Fetch, Fetched, Forward, Head, Opened,
-    StreamedRequest,
+    Answer, CacheFate, CacheNote, CallError, Exchange, Fetch, Fetched, Forward, Forwarded, Head,
+    Opened, StreamedRequest,
 };
 use anabranch::engine::judge;
 use anabranch::engine::lasting::lasting;
@@ -305,12 +305,12 @@ fn note(text: &str) -> CacheNote {
     let fate = match value("fwd=") {
         None if words[0] == "hit" => CacheFate::Hit,
         None => panic!("`{text}` is nothing that a cache does"),
-        Some(why) => CacheFate::Forwarded {
+        Some(why) => CacheFate::Forwarded(Forwarded {
             why: forward(why),
             status: value("status=").map(|digits| digits.parse().expect("a status")),
             stored: words.contains(&"stored"),
             collapsed: words.contains(&"collapsed"),
-        },
+        }),
     };
     let ttl = value("ttl=").map(|digits| digits.parse().expect("seconds"));
     CacheNote { fate, ttl }

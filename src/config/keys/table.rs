@@ -27,6 +27,24 @@ const fn count(least: u32, most: u32) -> Value {
     Count { least, most }
 }
 
+const fn cache(default: &'static str) -> Key {
+    key(
+        "cache",
+        OrFalse(Object::Caching),
+        default,
+        "keep answers and give them again while they are fresh; only of calls that ask",
+    )
+}
+
+const fn coalesce(default: &'static str) -> Key {
+    key(
+        "coalesce",
+        AutoOrBoolean,
+        default,
+        "one request at a time for calls that would send the same; `auto`: where `cache` is on",
+    )
+}
+
 const MANY: u32 = 1_000_000;
 
 const VERSION: Key = key("version", Version, "1", "the version of the file format");
@@ -295,18 +313,8 @@ pub const CALL: &[Key] = &[
         "how the body is read",
     ),
     key("max_body", Size, "1MiB", "the largest body of the service"),
-    key(
-        "cache",
-        OrFalse(Object::Caching),
-        "off",
-        "keep answers and give them again while they are fresh; only of calls that ask",
-    ),
-    key(
-        "coalesce",
-        AutoOrBoolean,
-        "`auto`",
-        "one request at a time for calls that would send the same; `auto`: where `cache` is on",
-    ),
+    cache("off"),
+    coalesce("`auto`"),
     key(
         "idempotency_key",
         Scalar,
@@ -662,18 +670,8 @@ pub const DEFAULTS: &[Key] = &[
         "",
         "headers of every call; joined with those of service and call by name",
     ),
-    key(
-        "cache",
-        OrFalse(Object::Caching),
-        "off",
-        "keep answers and give them again while they are fresh; only of calls that ask",
-    ),
-    key(
-        "coalesce",
-        AutoOrBoolean,
-        "`auto`",
-        "one request at a time for calls that would send the same; `auto`: where `cache` is on",
-    ),
+    cache("off"),
+    coalesce("`auto`"),
     key("max_body", Size, "1MiB", "the largest body of a service"),
 ];
 
@@ -736,18 +734,8 @@ pub const SERVICE: &[Key] = &[
         "when and how often to try again; `false` for never",
     ),
     key("headers", Fields, "", "headers of every call to it"),
-    key(
-        "cache",
-        OrFalse(Object::Caching),
-        "that of `defaults`",
-        "keep answers and give them again while they are fresh; only of calls that ask",
-    ),
-    key(
-        "coalesce",
-        AutoOrBoolean,
-        "that of `defaults`",
-        "one request at a time for calls that would send the same; `auto`: where `cache` is on",
-    ),
+    cache("that of `defaults`"),
+    coalesce("that of `defaults`"),
     key("max_body", Size, "that of `defaults`", "the largest body"),
 ];
 

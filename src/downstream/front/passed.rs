@@ -25,7 +25,8 @@ use crate::downstream::ladder::{HeadOnly, climb};
 use crate::downstream::shelf::{self, Arrived};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    ByteStream, CacheFate, CacheNote, CallError, Exchange, Forward, Head, LEAST_TIME, Opened,
+    ByteStream, CacheFate, CacheNote, CallError, Exchange, Forward, Forwarded, Head, LEAST_TIME,
+    Opened,
 };
 use crate::plan::Cache;
 
@@ -122,12 +123,11 @@ async fn open_shared<D: Dial>(
 
 fn collapsed(kept: &Kept, why: Forward) -> CacheNote {
     CacheNote {
-        fate: CacheFate::Forwarded {
-            why,
-            status: None,
+        fate: CacheFate::Forwarded(Forwarded {
             stored: true,
             collapsed: true,
-        },
+            ..Forwarded::because(why)
+        }),
         ttl: Some(kept.ttl(Instant::now())),
     }
 }
@@ -153,7 +153,7 @@ async fn open_anew<D: Dial>(
     {
         let arrived = Arrived {
             status: head.status,
-            is_failure: head.status >= 400,
+            is_failure: false,
             headers: &head.headers,
             body: Bytes::new(),
             received: Instant::now(),
@@ -198,12 +198,10 @@ fn covered<D: Dial>(
     let kept =
         is_covered(error.code).then(|| client.process.shelf.stands_in(exchange, cache))??;
     let note = CacheNote {
-        fate: CacheFate::Forwarded {
-            why: Forward::Stale,
+        fate: CacheFate::Forwarded(Forwarded {
             status: error.status,
-            stored: false,
-            collapsed: false,
-        },
+            ..Forwarded::because(Forward::Stale)
+        }),
         ttl: Some(kept.ttl(Instant::now())),
     };
     Some(Opened {
@@ -295,12 +293,7 @@ fn keep_passed<D: Dial>(
 ) -> Opened {
     let (received, took) = (Instant::now(), started.elapsed());
     let mut note = CacheNote {
-        fate: CacheFate::Forwarded {
-            why,
-            status: None,
-            stored: false,
-            collapsed: false,
-        },
+        fate: CacheFate::Forwarded(Forwarded::because(why)),
         ttl: None,
     };
     let result = opened.result.map(|head| {
@@ -341,12 +334,10 @@ fn keep_passed<D: Dial>(
                 if let Some(leader) = leader {
                     leader.land(Gate::Kept(whole));
                 }
-                note.fate = CacheFate::Forwarded {
-                    why,
-                    status: None,
+                note.fate = CacheFate::Forwarded(Forwarded {
                     stored: true,
-                    collapsed: false,
-                };
+                    ..Forwarded::because(why)
+                });
                 note.ttl = Some(i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
                 Head {
                     body: body.boxed_unsync(),
@@ -378,10 +369,6 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Fetches a passed answer anew, reading it to its end so that it is kept.
 fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
-    let missed = Missed {
-        why: Forward::Stale,
-        kept: Some(kept),
-    };
     let cache = exchange.call().cache;
     let leader = client.process.renewals.lead(exchange.key());
     let Some((cache, leader)) = cache.zip(leader) else {
@@ -390,7 +377,7 @@ fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
     let (client, exchange) = (client.clone(), in_background(exchange));
     let tasks = client.process.tasks.clone();
     let _ = tasks.spawn(async move {
-        let opened = open_anew(&client, exchange, cache, missed, None).await;
+        let opened = open_anew(&client, exchange, cache, Missed::stale(kept), None).await;
         if let Ok(head) = opened.result {
             let to_the_end = head.body.collect();
             let _ = timeout(RENEWED_WITHIN, to_the_end).await;

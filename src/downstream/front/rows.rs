@@ -1,7 +1,6 @@
 //! Layer 3 for bulk calls: each row of an answer has a key of its own.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -46,12 +45,8 @@ pub fn keep_rows<D: Dial>(client: &Client<D>, answer: &Answer, rows: Vec<Row>) {
         let service = client.name_of(&exchange);
         let body = Bytes::copy_from_slice(&body);
         let arrived = || Arrived {
-            status: answer.status,
-            is_failure: false,
-            headers: &answer.headers,
             body: body.clone(),
-            received: Instant::now(),
-            took: Duration::ZERO,
+            ..Arrived::success(answer, Instant::now())
         };
         if let Some(cache) = exchange.call().cache {
             shelf.keep(&exchange, cache, service, arrived());
@@ -74,8 +69,8 @@ pub fn renew_rows<D: Dial>(client: &Client<D>, exchange: Exchange, rows: Vec<(St
     let tasks = client.process.tasks.clone();
     // With no room in the set they stay as old as they are.
     let _ = tasks.spawn(async move {
-        let (result, _) = send(&client, exchange.clone(), false).await;
-        if let Ok(answer) = result {
+        let climbed = send(&client, exchange.clone(), false).await;
+        if let Ok(answer) = climbed.result {
             let mut fresh: HashMap<String, Bytes> =
                 batch::rows(&exchange, &answer).into_iter().collect();
             let kept = rows.into_iter().filter_map(|(key, exchange)| {

@@ -10,7 +10,7 @@ use tokio::time::advance;
 use super::support::*;
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, CacheFate, CacheNote, Exchange, Fetch, Fetched, Row, StreamedRequest,
+    Answer, CacheFate, CacheNote, Exchange, Fetch, Fetched, Forwarded, Row, StreamedRequest,
 };
 use crate::path::{Condition, Root};
 use crate::plan::{Batch, Cache, Call, Fallback, FallbackKind, ForEach, Role, Ttl};
@@ -49,12 +49,12 @@ fn fate(note: Option<CacheNote>) -> String {
     match note.map(|note| note.fate) {
         None => "none".into(),
         Some(CacheFate::Hit) => "hit".into(),
-        Some(CacheFate::Forwarded {
+        Some(CacheFate::Forwarded(Forwarded {
             why,
             status,
             stored,
             collapsed,
-        }) => {
+        })) => {
             let status = status.map_or(String::new(), |status| format!(" {status}"));
             let stored = if stored { ", stored" } else { "" };
             let collapsed = if collapsed { ", collapsed" } else { "" };

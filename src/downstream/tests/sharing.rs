@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::support::*;
 use crate::downstream::front::{Missed, share};
-use crate::engine::fetch::{CacheFate, Fetch, Forward, Opened, StreamedRequest};
+use crate::engine::fetch::{CacheFate, Fetch, Forward, Forwarded, Opened, StreamedRequest};
 use crate::plan::{Cache, Call, Role, Ttl};
 
 fn shared() -> Call {
@@ -34,10 +34,10 @@ async fn a_hundred_who_ask_the_same_ask_once() {
         let fate = one.note.map(|note| note.fate);
         matches!(
             fate,
-            Some(CacheFate::Forwarded {
+            Some(CacheFate::Forwarded(Forwarded {
                 collapsed: true,
                 ..
-            })
+            }))
         )
     });
     assert_eq!(collapsed.count(), 99);
@@ -193,10 +193,10 @@ fn collapses(opened: &Opened) -> bool {
     let fate = opened.note.map(|note| note.fate);
     matches!(
         fate,
-        Some(CacheFate::Forwarded {
+        Some(CacheFate::Forwarded(Forwarded {
             collapsed: true,
             ..
-        })
+        }))
     )
 }
 
