@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::downstream::connection::{Lease, Outgoing};
+use crate::downstream::connection::{Lease, Prepared};
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::{self, Circumstances, Fault};
 use crate::downstream::guards::Permit;
@@ -131,12 +131,12 @@ pub struct Carriage<D: Dial, F> {
 
 impl<D: Dial, F: Finish<D>> Carriage<D, F> {
     /// Sends the request and finishes its answer.
-    pub async fn carry(mut self, request: http::Request<Outgoing>) -> Result<F::Done, Failed<D>> {
+    pub async fn carry(mut self, request: Prepared) -> Result<F::Done, Failed<D>> {
         let counts = self.lease.counts();
         let shared = self.lease.version() == http::Version::HTTP_2;
         let start = self.attempt.will_be_sent_over(&counts, shared);
-        let response = match self.lease.send(request).await {
-            Ok(response) => response,
+        let head = match self.lease.send(request).await {
+            Ok(head) => head,
             Err(broken) => {
                 let around = Circumstances {
                     reused: self.lease.is_used(),
@@ -145,10 +145,10 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
                     repeatable: self.exchange.call().repeatable,
                     moved: counts.since(start),
                 };
-                return Err(fault::of_head(&broken.error, broken.unsent, around).into());
+                return Err(fault::of_head(&broken, around).into());
             }
         };
-        let inbound = Inbound::accept(response, self.lease, self.pool, self.attempt)?;
+        let inbound = Inbound::accept(head, self.lease, self.pool, self.attempt)?;
         if let Some((shelf, service)) = &self.writes {
             let status = inbound.status.as_u16();
             shelf.invalidate(&self.exchange, service, status, &inbound.headers);
@@ -158,7 +158,7 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
 
     /// As [`Carriage::carry`], in a task of its own: until the call's clock or [`Attempt::cut`] ends
     /// it, and saying itself what came of it, since the run may be gone by then.
-    pub async fn carry_alone(self, request: http::Request<Outgoing>) -> Result<F::Done, Failed<D>> {
+    pub async fn carry_alone(self, request: Prepared) -> Result<F::Done, Failed<D>> {
         let (exchange, attempt) = (self.exchange.clone(), self.attempt.clone());
         let carried = tokio::select! {
             biased;

@@ -1,35 +1,33 @@
 //! One open connection to a service, and how a request goes over it.
 //!
-//! An HTTP/1.1 connection has no task of its own: whoever holds it drives it from inside the call's
-//! own future, so that dropping the call closes the connection and nothing is left running. An HTTP/2
-//! connection is shared, so it is driven by a task; dropping a call resets its stream only.
+//! An HTTP/1.1 connection ([`One`]) has no task of its own: whoever holds it drives it from inside the
+//! call's own future, so that dropping the call closes the connection and nothing is left running. An
+//! HTTP/2 connection is shared, so it is driven by a task; dropping a call resets its stream only.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, Version};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 use crate::downstream::fault::SourceBroke;
+use crate::downstream::http1::{self, HEAD_BYTES, Message, Trouble};
 use crate::downstream::meter::{Counts, Meter};
 use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::Stream;
 use crate::engine::fetch::{ByteStream, StreamError};
 use crate::policy::bucket::{Bucket, TOKEN};
 
-/// What the head of an answer may hold, and how much is read at a time.
-pub const HEAD_BYTES: usize = 64 * 1024;
-pub const HEAD_LINES: usize = 128;
 /// What an HTTP/2 service may send before we have read it: of one stream, of all together.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
@@ -48,7 +46,14 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for T {}
 
-type Io<T> = TokioIo<Meter<Stream<T>>>;
+/// An HTTP/1.1 connection: of one request at a time.
+pub type One<T> = http1::One<Stream<T>>;
+
+/// A request as a connection of its version takes it.
+pub enum Prepared {
+    One(Message),
+    Two(Request<Outgoing>),
+}
 
 /// The body of a request.
 pub enum Outgoing {
@@ -63,16 +68,13 @@ pub enum Lease<T: Wire> {
     Two(Two),
 }
 
-/// An HTTP/1.1 connection: of one request at a time.
-pub struct One<T: Wire> {
-    sender: http1::SendRequest<Outgoing>,
-    /// `None` once it has ended.
-    connection: Option<http1::Connection<Io<T>, Outgoing>>,
-    counts: Arc<Counts>,
-    /// It carried a request before this one.
-    used: bool,
-    /// After this it takes no further request.
-    pub retire_at: Instant,
+/// The head of an answer.
+pub struct Head {
+    pub status: StatusCode,
+    /// Those of HTTP/1.1 are end-to-end only already.
+    pub headers: HeaderMap,
+    /// How long the service says it keeps an idle connection.
+    pub keep_alive: Option<Duration>,
 }
 
 /// An HTTP/2 connection, of which leases are handed out.
@@ -86,6 +88,8 @@ pub struct Two {
     sender: http2::SendRequest<Outgoing>,
     used: bool,
     stream: Arc<OpenStream>,
+    /// The body of its answer, until that has ended.
+    incoming: Option<Incoming>,
 }
 
 struct SharedState {
@@ -105,11 +109,14 @@ struct SharedState {
 /// Counts a stream for as long as it is open.
 struct OpenStream(Arc<SharedState>);
 
-/// A request that did not get an answer's head.
-pub struct Broken {
-    pub error: hyper::Error,
-    /// It was handed back unsent.
-    pub unsent: bool,
+/// Why an exchange broke.
+pub enum Broken {
+    One(Trouble),
+    Two {
+        error: hyper::Error,
+        /// The request was handed back unsent.
+        unsent: bool,
+    },
 }
 
 // === impl Lease
@@ -124,97 +131,98 @@ impl<T: Wire> Lease<T> {
 
     pub fn counts(&self) -> Arc<Counts> {
         match self {
-            Lease::One(one) => one.counts.clone(),
+            Lease::One(one) => one.counts().clone(),
             Lease::Two(two) => two.stream.0.counts.clone(),
         }
     }
 
     pub fn is_used(&self) -> bool {
         match self {
-            Lease::One(one) => one.used,
+            Lease::One(one) => one.is_used(),
             Lease::Two(two) => two.used,
         }
     }
 
-    /// Sends `request` and waits for the head of the answer.
-    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
-        match self {
-            Lease::One(one) => one.send(request).await,
-            Lease::Two(two) => two.send(request).await,
+    /// Sends a request, prepared for this version, and waits for the head of the answer.
+    pub async fn send(&mut self, prepared: Prepared) -> Result<Head, Broken> {
+        match (self, prepared) {
+            (Lease::One(one), Prepared::One(message)) => {
+                let head = one.send(message).await.map_err(Broken::One)?;
+                Ok(Head {
+                    status: head.status,
+                    headers: head.headers,
+                    keep_alive: head.keep_alive,
+                })
+            }
+            (Lease::Two(two), Prepared::Two(request)) => two.send(request).await,
+            _ => unreachable!("a request is prepared for the version of its lease"),
         }
     }
 
-    /// The next part of `body`, which came over this connection.
-    pub fn poll_frame(
+    /// Adds what comes next of the answer's body to `into`; `None` at its end. Trailers are dropped.
+    pub fn poll_fill(
         &mut self,
-        body: &mut Incoming,
+        into: &mut BytesMut,
         context: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        if let Lease::One(one) = self {
-            one.drive(context);
+    ) -> Poll<Option<Result<(), Broken>>> {
+        match self {
+            Lease::One(one) => {
+                let filled = ready!(one.poll_fill(into, context));
+                Poll::Ready(filled.map(|filled| filled.map_err(Broken::One)))
+            }
+            Lease::Two(two) => {
+                let filled = ready!(two.poll_data(context));
+                Poll::Ready(filled.map(|data| data.map(|data| add(into, data))))
+            }
         }
-        Pin::new(body).poll_frame(context)
+    }
+
+    /// What comes next of the answer's body, as it comes.
+    pub fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        match self {
+            Lease::One(one) => {
+                let mut into = BytesMut::new();
+                let filled = ready!(one.poll_fill(&mut into, context));
+                let data = filled.map(|filled| filled.map(|()| into.freeze()));
+                Poll::Ready(data.map(|data| data.map_err(Broken::One)))
+            }
+            Lease::Two(two) => two.poll_data(context),
+        }
+    }
+
+    /// Whether it is known already that nothing of the body is to come.
+    pub fn is_at_end(&mut self, context: &mut Context<'_>) -> bool {
+        match self {
+            Lease::One(one) => one.is_at_end(),
+            Lease::Two(two) => two.is_at_end(context),
+        }
+    }
+
+    /// What is still to come of the body, as far as it is known.
+    pub fn size_hint(&self) -> SizeHint {
+        match self {
+            Lease::One(one) => one.size_hint(),
+            Lease::Two(two) => match &two.incoming {
+                Some(incoming) => incoming.size_hint(),
+                None => SizeHint::with_exact(0),
+            },
+        }
+    }
+}
+
+fn add(into: &mut BytesMut, data: Bytes) {
+    match data.try_into_mut() {
+        Ok(data) if into.is_empty() => *into = data,
+        Ok(data) => into.extend_from_slice(&data),
+        Err(data) => into.extend_from_slice(&data),
     }
 }
 
 fn broken(mut error: TrySendError<Request<Outgoing>>) -> Broken {
     let unsent = error.take_message().is_some();
-    Broken {
+    Broken::Two {
         error: error.into_error(),
         unsent,
-    }
-}
-
-// === impl One
-
-impl<T: Wire> One<T> {
-    pub async fn open(stream: Stream<T>, retire_at: Instant) -> hyper::Result<One<T>> {
-        let (meter, counts) = Meter::new(stream);
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES)
-            .max_headers(HEAD_LINES)
-            .handshake(TokioIo::new(meter))
-            .await?;
-        Ok(One {
-            sender,
-            connection: Some(connection),
-            counts,
-            used: false,
-            retire_at,
-        })
-    }
-
-    async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
-        let sending = self.sender.try_send_request(request);
-        let mut sending = std::pin::pin!(sending);
-        std::future::poll_fn(|context| {
-            self.drive(context);
-            sending.as_mut().poll(context)
-        })
-        .await
-        .map_err(broken)
-    }
-
-    /// Lets the connection do what it can. Its errors reach whoever waits for an answer, so that
-    /// here only its end counts.
-    fn drive(&mut self, context: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(context).is_ready()
-        {
-            // Dropped at once: what waits for it then learns that nothing more will come.
-            self.connection = None;
-        }
-    }
-
-    /// Whether another request may be sent: the last exchange is complete on both sides, nothing
-    /// unread is left, and the peer has not closed.
-    pub fn is_reusable(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.connection.is_some() && self.sender.is_ready()
-    }
-
-    pub fn mark_used(&mut self) {
-        self.used = true;
     }
 }
 
@@ -271,6 +279,7 @@ impl Shared {
             sender: self.sender.clone(),
             used,
             stream: Arc::new(OpenStream(self.state.clone())),
+            incoming: None,
         })
     }
 
@@ -310,7 +319,7 @@ struct Unanswered {
 }
 
 impl Two {
-    async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
+    async fn send(&mut self, request: Request<Outgoing>) -> Result<Head, Broken> {
         let sending = self.sender.try_send_request(request);
         let mut unanswered = Unanswered {
             sending: Some(Box::pin(async move { sending.await.map_err(broken) })),
@@ -319,12 +328,53 @@ impl Two {
         let sending = unanswered.sending.as_mut().expect("it was put there");
         let answered = sending.as_mut().await;
         unanswered.sending = None;
-        answered
+        let (head, incoming) = answered?.into_parts();
+        self.incoming = Some(incoming);
+        Ok(Head {
+            status: head.status,
+            headers: head.headers,
+            keep_alive: None,
+        })
+    }
+
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        while let Some(incoming) = &mut self.incoming {
+            let data = match ready!(Pin::new(incoming).poll_frame(context)) {
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    self.incoming = None;
+                    let unsent = false;
+                    return Poll::Ready(Some(Err(Broken::Two { error, unsent })));
+                }
+                None => {
+                    self.incoming = None;
+                    break;
+                }
+            };
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(data)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// After the last byte of a known length nobody asks for more, so that the end is looked for here.
+    fn is_at_end(&mut self, context: &mut Context<'_>) -> bool {
+        if let Some(incoming) = &mut self.incoming
+            && incoming.is_end_stream()
+            && let Poll::Ready(None) = Pin::new(incoming).poll_frame(context)
+        {
+            self.incoming = None;
+        }
+        self.incoming.is_none()
     }
 
     /// Nobody wants the rest of this body: its stream is reset, or read to its end where too many
     /// were reset.
-    pub fn abandon(self, incoming: Incoming) {
+    pub fn abandon(self) {
+        let Some(incoming) = self.incoming else {
+            return;
+        };
         if !incoming.is_end_stream() && !self.stream.may_reset() {
             let tasks = self.stream.0.tasks.clone();
             // With no room in the set it is reset all the same.

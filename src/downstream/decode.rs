@@ -140,15 +140,9 @@ struct Reader<'r, D: Dial> {
     route: &'r Route,
     call: &'r Call,
     inbound: Inbound<D>,
-    received: Received,
+    /// What has arrived.
+    received: BytesMut,
     reserved: Reservation,
-}
-
-/// What has arrived: one part is kept as it came, more are joined.
-#[derive(Default)]
-struct Received {
-    first: Bytes,
-    joined: BytesMut,
 }
 
 impl<'r, D: Dial> Reader<'r, D> {
@@ -158,7 +152,7 @@ impl<'r, D: Dial> Reader<'r, D> {
             route,
             call,
             inbound,
-            received: Received::default(),
+            received: BytesMut::new(),
         }
     }
 
@@ -172,19 +166,18 @@ impl<'r, D: Dial> Reader<'r, D> {
         {
             return Err(self.too_large());
         }
-        let Some(chunk) = self.inbound.flow.chunk().await else {
+        let before = self.received.len();
+        let Some(filled) = self.inbound.flow.fill(&mut self.received).await else {
             return Ok(false);
         };
-        let chunk = chunk?;
-        if self.is_too_long((self.received.len() + chunk.len()) as u64) {
+        filled?;
+        if self.is_too_long(self.received.len() as u64) {
             return Err(self.too_large());
         }
-        if self.reserved.grow(chunk.len()).is_err() {
+        if self.reserved.grow(self.received.len() - before).is_err() {
             let fault = self.inbound.fault(Code::MemoryShed);
             return Err(fault.with_detail("`server.shed.memory` is used up"));
         }
-        let expected = self.inbound.length().unwrap_or(0) as usize;
-        self.received.push(chunk, expected);
         Ok(true)
     }
 
@@ -198,13 +191,13 @@ impl<'r, D: Dial> Reader<'r, D> {
     async fn json(&mut self) -> Result<Option<json::Body>, Fault> {
         let mut scan = Scan::new(&self.call.raw_demand, self.route.json_limits);
         while self.more().await? {
-            scan.advance(self.received.bytes())
+            scan.advance(&self.received)
                 .map_err(|fault| self.json_fault(fault))?;
         }
         if self.received.is_empty() {
             return Ok(None);
         }
-        let bytes = self.received.take();
+        let bytes = self.received.split().freeze();
         let body = scan.finish(bytes);
         body.map(Some).map_err(|fault| self.json_fault(fault))
     }
@@ -212,14 +205,15 @@ impl<'r, D: Dial> Reader<'r, D> {
     /// The body as it is.
     async fn whole(&mut self) -> Result<Bytes, Fault> {
         while self.more().await? {}
-        Ok(self.received.take())
+        Ok(self.received.split().freeze())
     }
 
     /// Reads to the end and keeps nothing.
     async fn skip(&mut self) -> Result<(), Fault> {
         let mut skipped = 0;
         while self.more().await? {
-            skipped += self.received.take().len() as u64;
+            skipped += self.received.len() as u64;
+            self.received.clear();
             self.reserved.clear();
             if self.is_too_long(skipped) {
                 return Err(self.too_large());
@@ -329,44 +323,5 @@ impl<'r, D: Dial> Reader<'r, D> {
 
     fn is_too_long(&self, length: u64) -> bool {
         length > self.call.max_body as u64
-    }
-}
-
-impl Received {
-    /// `expected` is what the head says of the length, already known to be within the limit.
-    fn push(&mut self, chunk: Bytes, expected: usize) {
-        if self.is_empty() {
-            self.first = chunk;
-            return;
-        }
-        if self.joined.is_empty() {
-            self.joined
-                .reserve(expected.max(self.first.len() + chunk.len()));
-            self.joined.extend_from_slice(&self.first);
-            self.first = Bytes::new();
-        }
-        self.joined.extend_from_slice(&chunk);
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self.joined.is_empty() {
-            true => &self.first,
-            false => &self.joined,
-        }
-    }
-
-    fn take(&mut self) -> Bytes {
-        match self.joined.is_empty() {
-            true => std::mem::take(&mut self.first),
-            false => std::mem::take(&mut self.joined).freeze(),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.bytes().len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes().is_empty()
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::downstream::connection::Broken;
+use crate::downstream::http1::Trouble;
 use crate::downstream::meter::Moved;
 use crate::engine::code::Code;
 use crate::engine::fetch::CallError;
@@ -138,31 +140,55 @@ pub fn code_of_status(status: StatusCode) -> Code {
     }
 }
 
-/// The request could not be sent, or no complete head came back. `unsent`: the client library handed
-/// the request back.
-pub fn of_head(error: &hyper::Error, unsent: bool, around: Circumstances) -> Fault {
+/// The request could not be sent, or no complete head came back.
+pub fn of_head(broken: &Broken, around: Circumstances) -> Fault {
+    match broken {
+        Broken::One(trouble) => of_trouble(trouble, around),
+        Broken::Two { error, unsent } => of_hyper(error, *unsent, around),
+    }
+}
+
+fn of_trouble(trouble: &Trouble, around: Circumstances) -> Fault {
+    match trouble {
+        Trouble::Io(error) => of_tls(error).unwrap_or_else(|| broke(false, around)),
+        Trouble::Ended => broke(false, around),
+        Trouble::TooLarge => too_large(),
+        Trouble::Malformed { status, detail } => malformed(*status, detail),
+        Trouble::SourceBroke => source_broke(),
+    }
+}
+
+fn of_hyper(error: &hyper::Error, unsent: bool, around: Circumstances) -> Fault {
     if let Some(fault) = find::<h2::Error>(error).and_then(of_h2) {
         return fault;
     }
-    if let Some(fault) = of_tls(error) {
+    if let Some(fault) = find(error).and_then(of_tls) {
         return fault;
     }
-    if error.is_parse_too_large() {
-        return Fault::new(Code::TooLarge, Known::Unknown)
-            .with_detail("the head of the answer is too large");
-    }
-    if error.is_parse() {
-        return Fault::new(Code::ProtocolError, Known::Unknown);
-    }
     if find::<SourceBroke>(error).is_some() {
-        return Fault::new(Code::BadRequest, Known::Unknown)
-            .with_detail("the request's body broke off");
+        return source_broke();
     }
-    broken(unsent, around)
+    broke(unsent, around)
+}
+
+fn too_large() -> Fault {
+    Fault::new(Code::TooLarge, Known::Unknown).with_detail("the head of the answer is too large")
+}
+
+fn source_broke() -> Fault {
+    Fault::new(Code::BadRequest, Known::Unknown).with_detail("the request's body broke off")
+}
+
+fn malformed(status: Option<u16>, detail: &'static str) -> Fault {
+    let fault = match status {
+        Some(status) => Fault::answered(Code::ProtocolError, status),
+        None => Fault::new(Code::ProtocolError, Known::Unknown),
+    };
+    fault.with_detail(detail)
 }
 
 /// The connection ended before a head was complete.
-fn broken(unsent: bool, around: Circumstances) -> Fault {
+fn broke(unsent: bool, around: Circumstances) -> Fault {
     if around.moved.read > 0 && !unsent {
         let code = match around.shared {
             true => Code::Reset,
@@ -183,15 +209,15 @@ fn broken(unsent: bool, around: Circumstances) -> Fault {
 }
 
 /// The body of an answer with this status broke off.
-pub fn of_body(error: &hyper::Error, status: u16) -> Fault {
-    let bad_framing = match find::<h2::Error>(error) {
-        Some(error) => error.is_library(),
-        None => find::<io::Error>(error).is_some_and(|error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-            )
-        }),
+pub fn of_body(broken: &Broken, status: u16) -> Fault {
+    let (bad_framing, detail) = match broken {
+        Broken::One(Trouble::Malformed { detail, .. }) => (true, Some(*detail)),
+        Broken::One(Trouble::Io(error)) => (is_bad_data(error), None),
+        Broken::One(_) => (false, None),
+        Broken::Two { error, .. } => match find::<h2::Error>(error) {
+            Some(error) => (error.is_library(), None),
+            None => (find(error).is_some_and(is_bad_data), None),
+        },
     };
     let code = match bad_framing {
         true => Code::ProtocolError,
@@ -199,8 +225,17 @@ pub fn of_body(error: &hyper::Error, status: u16) -> Fault {
     };
     Fault {
         status: Some(status),
+        detail: detail.map(Cow::Borrowed),
         ..Fault::new(code, Known::Unknown)
     }
+}
+
+/// As TLS reports records that were tampered with.
+fn is_bad_data(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+    )
 }
 
 /// What an HTTP/2 error says by itself; `None` where only the circumstances can tell.
@@ -209,8 +244,7 @@ fn of_h2(error: &h2::Error) -> Option<Fault> {
     if error.is_library() {
         // Our side found the fault: a head over our limit is refused, all else is bad framing.
         return Some(match reason {
-            Some(h2::Reason::REFUSED_STREAM) => Fault::new(Code::TooLarge, Known::Unknown)
-                .with_detail("the head of the answer is too large"),
+            Some(h2::Reason::REFUSED_STREAM) => too_large(),
             _ => Fault::new(Code::ProtocolError, Known::Unknown),
         });
     }
@@ -228,8 +262,7 @@ fn of_h2(error: &h2::Error) -> Option<Fault> {
 }
 
 /// With TLS 1.3 a service refuses our certificate only after the handshake.
-fn of_tls(error: &hyper::Error) -> Option<Fault> {
-    let error = find::<io::Error>(error)?;
+fn of_tls(error: &io::Error) -> Option<Fault> {
     let inner = error.get_ref()?;
     inner.downcast_ref::<rustls::Error>()?;
     let fault = Fault::new(crate::downstream::tls::code(error), Known::Unknown);
@@ -309,7 +342,7 @@ mod tests {
                     written: row.written,
                 },
             };
-            let found = broken(false, around);
+            let found = broke(false, around);
             assert_eq!((found.code, found.known), expected);
         }
         const STALE: Row = Row {

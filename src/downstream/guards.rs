@@ -268,10 +268,19 @@ impl Endpoints {
             let breakers = breakers.as_ref();
             breakers.is_none_or(|breakers| breakers.is_admissible(*endpoint, now))
         };
-        let mut candidates: Vec<usize> = (0..self.count).filter(is_admissible).collect();
-        if candidates.iter().any(|endpoint| !tried.contains(endpoint)) {
-            candidates.retain(|endpoint| !tried.contains(endpoint));
-        }
+        // Most services have one endpoint, for which no list need be made.
+        let mut list = Vec::new();
+        let candidates = match self.count {
+            1 if is_admissible(&0) => &[0][..],
+            1 => &[],
+            _ => {
+                list.extend((0..self.count).filter(is_admissible));
+                if list.iter().any(|endpoint| !tried.contains(endpoint)) {
+                    list.retain(|endpoint| !tried.contains(endpoint));
+                }
+                &list
+            }
+        };
         if candidates.is_empty() {
             let rest = breakers.map_or(Duration::ZERO, |breakers| breakers.rest(now));
             return Err(Resting { rest });
@@ -284,7 +293,7 @@ impl Endpoints {
         });
         let endpoint = match due {
             Some(due) if is_repeatable => due,
-            _ => lock(&self.balance).choose(&candidates, now, |below| fastrand::usize(..below)),
+            _ => lock(&self.balance).choose(candidates, now, |below| fastrand::usize(..below)),
         };
         let admitted = breakers
             .as_mut()

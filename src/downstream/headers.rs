@@ -23,14 +23,23 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// Removes what is meant for one connection only: the fixed names, and those that `Connection` lists.
 pub fn keep_end_to_end(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        .filter_map(|token| HeaderName::try_from(token).ok())
-        .collect();
+    let named = named_by_connection(headers);
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+}
+
+/// The headers that `Connection` lists.
+pub fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    tokens(headers, &CONNECTION)
+        .filter_map(|token| HeaderName::try_from(token).ok())
+        .collect()
 }
 
 /// The bytes of these lines as HTTP/1.1 writes them.
@@ -43,9 +52,8 @@ pub fn written_size(headers: &HeaderMap) -> usize {
 }
 
 /// How long the service says it keeps an idle connection: `Keep-Alive: timeout=N`.
-pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let name = HeaderName::from_static("keep-alive");
-    let seconds = tokens(headers, &name).find_map(|token| {
+pub fn keep_alive_of(text: &str) -> Option<Duration> {
+    let seconds = parts(text).find_map(|token| {
         let (key, value) = token.split_once('=')?;
         let value = value.trim().trim_matches('"');
         key.trim()
@@ -53,12 +61,6 @@ pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
             .then(|| value.parse().ok())?
     })?;
     Some(Duration::from_secs(seconds))
-}
-
-/// Whether the head frames its body in two ways or in an unknown one, so that what follows it on the
-/// connection cannot be trusted.
-pub fn framing_is_doubtful(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
 }
 
 /// Whether the body is in a transfer coding besides `chunked`, which we did not ask for.
@@ -116,9 +118,13 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
+        .flat_map(parts)
+}
+
+/// The comma-separated parts of one line, but for empty ones.
+pub fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split(',').map(str::trim);
+    parts.filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn the_keep_alive_timeout_is_learned() {
         fn check(value: &'static str, expected: Option<u64>) {
-            let found = keep_alive_timeout(&headers(&[("keep-alive", value)]));
+            let found = keep_alive_of(value);
             assert_eq!(found, expected.map(Duration::from_secs), "{value}");
         }
         check("timeout=5", Some(5));
@@ -169,7 +175,7 @@ mod tests {
         check("max=100, Timeout=\"7\"", Some(7));
         check("timeout=soon", None);
         check("max=100", None);
-        assert_eq!(keep_alive_timeout(&HeaderMap::new()), None);
+        check("", None);
     }
 
     #[test]

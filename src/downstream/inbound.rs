@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Response, StatusCode};
-use http_body::{Body, SizeHint};
-use hyper::body::Incoming;
+use http::{HeaderMap, StatusCode};
+use http_body::SizeHint;
 use tokio::time::timeout;
 
 use crate::downstream::attempt::Attempt;
-use crate::downstream::connection::{HEAD_BYTES, HEAD_LINES, Lease};
+use crate::downstream::connection::{Broken, Head, Lease};
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::{self, Fault};
 use crate::downstream::headers;
+use crate::downstream::http1::{HEAD_BYTES, HEAD_LINES};
 use crate::downstream::pool::Pool;
 use crate::downstream::tasks::Tasks;
 use crate::engine::code::Code;
@@ -37,51 +37,32 @@ pub struct Inbound<D: Dial> {
 /// The body of an answer, and the connection that it comes over.
 pub struct Flow<D: Dial> {
     status: StatusCode,
-    /// Both are `None` once the body has ended.
-    incoming: Option<Incoming>,
+    /// `None` once the body has ended.
     lease: Option<Lease<D::Io>>,
     pool: Arc<Pool<D>>,
     keep_alive: Option<Duration>,
-    /// The connection may not be used again, whatever comes.
-    doubtful: bool,
     /// Its place is given back with the end of the body.
     attempt: Option<Arc<Attempt>>,
 }
 
 impl<D: Dial> Inbound<D> {
-    /// Takes a head that the client library has parsed, and checks what it has let pass.
     pub fn accept(
-        response: Response<Incoming>,
+        head: Head,
         lease: Lease<D::Io>,
         pool: Arc<Pool<D>>,
         attempt: Arc<Attempt>,
     ) -> Result<Inbound<D>, Fault> {
-        let (head, incoming) = response.into_parts();
-        let mut headers = head.headers;
-        let answered = |code| Fault::answered(code, head.status.as_u16());
-        if headers.len() > HEAD_LINES {
-            let fault = Fault::new(Code::TooLarge, Known::Rejected);
-            return Err(fault.with_detail("the answer has too many header lines"));
-        }
-        // The library only stops reading at its limit: a head that came in one piece may be longer.
-        if headers::written_size(&headers) > HEAD_BYTES {
-            let fault = Fault::new(Code::TooLarge, Known::Rejected);
-            return Err(fault.with_detail("the head of the answer is too large"));
-        }
-        if headers::lengths_differ(&headers) || headers::is_transfer_coded(&headers) {
-            let fault = answered(Code::ProtocolError);
-            return Err(fault.with_detail("the answer's framing is not clear"));
-        }
+        let headers = match lease {
+            Lease::One(_) => head.headers,
+            Lease::Two(_) => checked(head.status, head.headers)?,
+        };
         let flow = Flow {
             status: head.status,
-            incoming: Some(incoming),
             lease: Some(lease),
             pool,
-            keep_alive: headers::keep_alive_timeout(&headers),
-            doubtful: headers::framing_is_doubtful(&headers),
+            keep_alive: head.keep_alive,
             attempt: Some(attempt),
         };
-        headers::keep_end_to_end(&mut headers);
         Ok(Inbound {
             status: head.status,
             headers,
@@ -111,54 +92,56 @@ impl<D: Dial> Inbound<D> {
 }
 
 impl<D: Dial> Flow<D> {
-    /// The next part of the body; `None` at its end. Trailers are dropped.
-    pub async fn chunk(&mut self) -> Option<Result<Bytes, Fault>> {
-        std::future::poll_fn(|context| self.poll_chunk(context)).await
-    }
-
-    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        loop {
-            let Some((lease, incoming)) = self.lease.as_mut().zip(self.incoming.as_mut()) else {
+    /// Adds the next part of the body to `into`; `None` at its end.
+    pub async fn fill(&mut self, into: &mut BytesMut) -> Option<Result<(), Fault>> {
+        std::future::poll_fn(|context| {
+            let Some(lease) = &mut self.lease else {
                 return Poll::Ready(None);
             };
-            match ready!(lease.poll_frame(incoming, context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) if !bytes.is_empty() => {
-                        self.see_the_end(context);
-                        return Poll::Ready(Some(Ok(bytes)));
-                    }
-                    _ => continue,
-                },
-                Some(Err(error)) => {
-                    (self.lease, self.incoming) = (None, None);
-                    let fault = fault::of_body(&error, self.status.as_u16());
-                    return Poll::Ready(Some(Err(fault)));
-                }
-                None => {
-                    self.give_back();
-                    return Poll::Ready(None);
-                }
-            }
-        }
+            let filled = ready!(lease.poll_fill(into, context));
+            Poll::Ready(self.after(filled, context))
+        })
+        .await
     }
 
-    /// After the last byte of a known length: whoever counts along asks for no more, so the connection
-    /// goes back now.
-    fn see_the_end(&mut self, context: &mut Context<'_>) {
-        let Some((lease, incoming)) = self.lease.as_mut().zip(self.incoming.as_mut()) else {
-            return;
+    /// The next part of the body as it comes; `None` at its end.
+    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(None);
         };
-        if incoming.is_end_stream()
-            && let Poll::Ready(None) = lease.poll_frame(incoming, context)
-        {
-            self.give_back();
+        let data = ready!(lease.poll_data(context));
+        Poll::Ready(self.after(data, context))
+    }
+
+    /// Lets the connection go with the last part: whoever counts along asks for no more.
+    fn after<P>(
+        &mut self,
+        part: Option<Result<P, Broken>>,
+        context: &mut Context<'_>,
+    ) -> Option<Result<P, Fault>> {
+        match part {
+            Some(Err(broken)) => {
+                self.lease = None;
+                Some(Err(fault::of_body(&broken, self.status.as_u16())))
+            }
+            Some(Ok(part)) => {
+                let lease = self.lease.as_mut();
+                if lease.is_some_and(|lease| lease.is_at_end(context)) {
+                    self.give_back();
+                }
+                Some(Ok(part))
+            }
+            None => {
+                self.give_back();
+                None
+            }
         }
     }
 
     /// What is still to come, as far as it is known.
     pub fn size_hint(&self) -> SizeHint {
-        match &self.incoming {
-            Some(incoming) => incoming.size_hint(),
+        match &self.lease {
+            Some(lease) => lease.size_hint(),
             None => SizeHint::with_exact(0),
         }
     }
@@ -193,16 +176,16 @@ impl<D: Dial> Flow<D> {
     }
 
     async fn drain(mut self) {
-        let to_the_end = async { while let Some(Ok(_)) = self.chunk().await {} };
+        let to_the_end = std::future::poll_fn(|context| {
+            while let Some(Ok(_)) = ready!(self.poll_chunk(context)) {}
+            Poll::Ready(())
+        });
         let _ = timeout(DRAINED_WITHIN, to_the_end).await;
     }
 
     fn give_back(&mut self) {
-        self.incoming = None;
         self.release();
-        if let Some(Lease::One(one)) = self.lease.take()
-            && !self.doubtful
-        {
+        if let Some(Lease::One(one)) = self.lease.take() {
             self.pool.give_back(one, self.keep_alive);
         }
     }
@@ -211,8 +194,27 @@ impl<D: Dial> Flow<D> {
 impl<D: Dial> Drop for Flow<D> {
     /// Dropping the rest of a body on a shared connection resets its stream, which is budgeted.
     fn drop(&mut self) {
-        if let Some((Lease::Two(two), incoming)) = self.lease.take().zip(self.incoming.take()) {
-            two.abandon(incoming);
+        if let Some(Lease::Two(two)) = self.lease.take() {
+            two.abandon();
         }
     }
+}
+
+/// Checks what the client library has let pass of an HTTP/2 head, and takes out what is meant for the
+/// connection.
+fn checked(status: StatusCode, mut headers: HeaderMap) -> Result<HeaderMap, Fault> {
+    let rejected = |code, detail| Err(Fault::new(code, Known::Rejected).with_detail(detail));
+    if headers.len() > HEAD_LINES {
+        return rejected(Code::TooLarge, "the answer has too many header lines");
+    }
+    // The library only stops reading at its limit: a head that came in one piece may be longer.
+    if headers::written_size(&headers) > HEAD_BYTES {
+        return rejected(Code::TooLarge, "the head of the answer is too large");
+    }
+    if headers::lengths_differ(&headers) {
+        let fault = Fault::answered(Code::ProtocolError, status.as_u16());
+        return Err(fault.with_detail("the answer's framing is not clear"));
+    }
+    headers::keep_end_to_end(&mut headers);
+    Ok(headers)
 }

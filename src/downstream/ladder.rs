@@ -436,7 +436,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             None => Outgoing::Whole(self.exchange.body.clone()),
         };
         let (endpoint, version) = (&pool.endpoint, lease.version());
-        let request = send::request(&self.exchange, endpoint, version, self.left(), body)?;
+        let request = send::prepare(&self.exchange, endpoint, version, self.left(), body)?;
         let carriage = Carriage {
             exchange: self.exchange.clone(),
             attempt: attempt.clone(),

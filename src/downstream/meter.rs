@@ -56,6 +56,11 @@ impl<S> Meter<S> {
         (meter, counts)
     }
 
+    #[cfg(test)]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
     fn wrote(&self, count: usize) -> usize {
         self.counts
             .written

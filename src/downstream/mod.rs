@@ -12,6 +12,7 @@ pub mod fault;
 pub mod front;
 pub mod guards;
 pub mod headers;
+pub mod http1;
 pub mod inbound;
 pub mod keeping;
 pub mod kept;

@@ -237,9 +237,7 @@ impl<D: Dial> Pool<D> {
             true => self.share(stream, retire_at, by).await,
             false => {
                 self.state().speaks_one = true;
-                let one = One::open(stream, retire_at).await;
-                one.map(|one| Lease::One(Box::new(one)))
-                    .map_err(no_handshake)
+                Ok(Lease::One(Box::new(One::new(stream, retire_at))))
             }
         }
     }

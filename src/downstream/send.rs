@@ -1,5 +1,6 @@
 //! The request of an attempt: where it goes, what the route file says, and what we add ourselves.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,12 +10,24 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 
-use crate::downstream::connection::Outgoing;
+use crate::downstream::connection::{Outgoing, Prepared};
 use crate::downstream::fault::Fault;
 use crate::downstream::headers;
+use crate::downstream::http1::Message;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, Identity};
 use crate::plan::settings::Endpoint;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+
+/// Room for a head of the usual length.
+const HEAD_CAPACITY: usize = 512;
+
+/// Targets up to this length are within every limit of the http crate.
+const PLAIN_MOST: usize = 8 * 1024;
 
 /// How this process names itself in `via`: an edge and a sidecar may stand in one path, so each has
 /// a name of its own.
@@ -30,39 +43,101 @@ pub fn came_through_us(via: &str) -> bool {
         .any(|name| name.eq_ignore_ascii_case(pseudonym()))
 }
 
-/// The request to `endpoint` on a connection of this version, with `left` to go.
-pub fn request(
+/// The request to `endpoint` for a connection of this version, with `left` to go.
+pub fn prepare(
     exchange: &Exchange,
     endpoint: &Endpoint,
     version: Version,
     left: Duration,
     body: Outgoing,
-) -> Result<Request<Outgoing>, Fault> {
-    let method = &exchange.route.calls[exchange.call.0].method;
-    let whole = checked(endpoint, &exchange.target).ok_or_else(|| {
+) -> Result<Prepared, Fault> {
+    let prepared = match version {
+        Version::HTTP_2 => request(exchange, endpoint, left, body).map(Prepared::Two),
+        _ => message(exchange, endpoint, left, body).map(Prepared::One),
+    };
+    prepared.ok_or_else(|| {
         Fault::not_sent(Code::BadValue).with_detail("the rendered path is not one of this service")
-    })?;
-    let mut headers = ours(exchange, left);
-    frame(&mut headers, method, version, &body);
-    let uri = match version {
-        Version::HTTP_2 => whole,
-        _ => {
-            let host = HeaderValue::from_str(&endpoint.authority)
-                .map_err(|_| Fault::not_sent(Code::Internal))?;
-            headers.insert(HOST, host);
-            whole
-                .path_and_query()
-                .cloned()
-                .map(Uri::from)
-                .unwrap_or_default()
+    })
+}
+
+fn request(
+    exchange: &Exchange,
+    endpoint: &Endpoint,
+    left: Duration,
+    body: Outgoing,
+) -> Option<Request<Outgoing>> {
+    let method = &exchange.call().method;
+    let mut request = Request::new(body);
+    *request.uri_mut() = checked(endpoint, &exchange.target)?;
+    *request.method_mut() = method.clone();
+    *request.version_mut() = Version::HTTP_2;
+    let mut headers = HeaderMap::new();
+    each_line(exchange, left, |name, value| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(name, value);
+        }
+    });
+    // The library says the length of what has one.
+    if takes_a_body(method) && request.body().size_hint().exact() == Some(0) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+fn message(
+    exchange: &Exchange,
+    endpoint: &Endpoint,
+    left: Duration,
+    body: Outgoing,
+) -> Option<Message> {
+    let (method, target) = (&exchange.call().method, &exchange.target);
+    if !is_plain(target) {
+        checked(endpoint, target)?;
+    }
+    let mut head = Vec::with_capacity(HEAD_CAPACITY);
+    for piece in [method.as_str(), " ", &endpoint.prefix, target, " HTTP/1.1"] {
+        head.extend_from_slice(piece.as_bytes());
+    }
+    let mut put = |name: &HeaderName, value: &[u8]| {
+        for piece in [b"\r\n", name.as_str().as_bytes(), b": ", value] {
+            head.extend_from_slice(piece);
         }
     };
-    let mut request = Request::new(body);
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
-    *request.version_mut() = version;
-    *request.headers_mut() = headers;
-    Ok(request)
+    put(&HOST, endpoint.authority.as_bytes());
+    each_line(exchange, left, |name, value| {
+        if is_value(value) {
+            put(name, value);
+        }
+    });
+    match body.size_hint().exact() {
+        Some(0) if !takes_a_body(method) => {}
+        Some(length) => put(&CONTENT_LENGTH, length.to_string().as_bytes()),
+        None => put(&TRANSFER_ENCODING, b"chunked"),
+    }
+    head.extend_from_slice(b"\r\n\r\n");
+    Some(Message {
+        head,
+        body,
+        is_head: *method == Method::HEAD,
+    })
+}
+
+/// A target of plain characters, without a segment of dots: what most are, told without parsing.
+fn is_plain(target: &str) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_~/!$&'()*+,;=:@?".contains(byte);
+    target.starts_with('/') && target.len() <= PLAIN_MOST && target.as_bytes().iter().all(is_plain)
+}
+
+/// RFC 9110 §5.5, as strict as the http crate.
+fn is_value(value: &[u8]) -> bool {
+    let is_value_byte = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    value.iter().all(is_value_byte)
+}
+
+/// RFC 9110 §8.6: such a request says so when it has none.
+fn takes_a_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// The URL, if after rendering it still has the endpoint's scheme, authority and prefix, and nothing
@@ -100,47 +175,45 @@ fn is_dots(segment: &str) -> bool {
     plain == "." || plain == ".."
 }
 
-/// The exchange's headers, and those that every call gets.
-fn ours(exchange: &Exchange, left: Duration) -> HeaderMap {
-    let mut headers = exchange.headers.clone();
-    headers::keep_end_to_end(&mut headers);
-    for name in [HOST, CONTENT_LENGTH, EXPECT] {
-        headers.remove(name);
+/// The exchange's end-to-end headers, and those that every call gets; ours win, but for `accept` and
+/// `user-agent`.
+fn each_line(exchange: &Exchange, left: Duration, mut put: impl FnMut(&HeaderName, &[u8])) {
+    let named = headers::named_by_connection(&exchange.headers);
+    for (name, value) in &exchange.headers {
+        if !is_ours(name) && !headers::is_hop_by_hop(name) && !named.contains(name) {
+            put(name, value.as_bytes());
+        }
     }
     let identity = &exchange.identity;
-    let timeout = format!("{}ms", left.as_millis());
-    set(
-        &mut headers,
-        HeaderName::from_static("x-request-id"),
-        &identity.request_id,
-    );
-    set(
-        &mut headers,
-        HeaderName::from_static("traceparent"),
-        &traceparent(identity),
-    );
+    put(&REQUEST_ID, identity.request_id.as_bytes());
+    put(&TRACEPARENT, traceparent(identity).as_bytes());
     if let Some(state) = &identity.trace_state {
-        set(&mut headers, HeaderName::from_static("tracestate"), state);
+        put(&TRACESTATE, state.as_bytes());
     }
-    set(
-        &mut headers,
-        HeaderName::from_static("x-request-timeout"),
-        &timeout,
-    );
-    set(&mut headers, VIA, &via(identity));
-    let entry = headers.entry(ACCEPT);
-    entry.or_insert(HeaderValue::from_static("application/json"));
-    let entry = headers.entry(USER_AGENT);
-    entry.or_insert(HeaderValue::from_static("anabranch"));
-    headers
+    let timeout = format!("{}ms", left.as_millis());
+    put(&REQUEST_TIMEOUT, timeout.as_bytes());
+    put(&VIA, via(identity).as_bytes());
+    for (name, value) in [(ACCEPT, "application/json"), (USER_AGENT, "anabranch")] {
+        let is_there = exchange.headers.contains_key(&name) && !named.contains(&name);
+        if !is_there {
+            put(&name, value.as_bytes());
+        }
+    }
 }
 
-/// Replaces a header; a value that cannot be one leaves it out.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    match HeaderValue::from_str(value) {
-        Ok(value) => drop(headers.insert(name, value)),
-        Err(_) => drop(headers.remove(name)),
-    }
+/// What no key of a call sets.
+fn is_ours(name: &HeaderName) -> bool {
+    let ours = [
+        &HOST,
+        &CONTENT_LENGTH,
+        &EXPECT,
+        &REQUEST_ID,
+        &TRACEPARENT,
+        &TRACESTATE,
+        &REQUEST_TIMEOUT,
+        &VIA,
+    ];
+    ours.contains(&name)
 }
 
 /// A span of its own in the client's trace.
@@ -152,27 +225,16 @@ fn traceparent(identity: &Identity) -> String {
     )
 }
 
-fn via(identity: &Identity) -> String {
+fn via(identity: &Identity) -> Cow<'_, str> {
     match &identity.via {
-        Some(before) => format!("{before}, 1.1 {}", pseudonym()),
-        None => format!("1.1 {}", pseudonym()),
+        Some(before) => format!("{before}, {}", our_via()).into(),
+        None => our_via().into(),
     }
 }
 
-/// Says what the client library cannot know by itself.
-fn frame(headers: &mut HeaderMap, method: &Method, version: Version, body: &Outgoing) {
-    let takes_a_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    match body.size_hint().exact() {
-        // RFC 9110 §8.6: a method that expects a body says so when there is none.
-        Some(0) if takes_a_body => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        // Without it the library takes it that a GET has no body.
-        None if version != Version::HTTP_2 => {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        _ => {}
-    }
+fn our_via() -> &'static str {
+    static VIA: OnceLock<String> = OnceLock::new();
+    VIA.get_or_init(|| format!("1.1 {}", pseudonym()))
 }
 
 #[cfg(test)]
@@ -229,6 +291,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_target_stays_where_it_is(target in "[/a-z.%?#&= -]{0,12}|/[!-~]{0,12}") {
+            if is_plain(&target) {
+                prop_assert!(checked(&endpoint("/v1"), &target).is_some(), "{}", target);
+            }
+        }
+
+        #[test]
+        fn a_value_is_what_the_http_crate_takes(value: Vec<u8>) {
+            prop_assert_eq!(is_value(&value), HeaderValue::from_bytes(&value).is_ok());
+        }
+
         #[test]
         fn no_target_leads_elsewhere(target in "\\PC{0,30}") {
             if let Some(uri) = checked(&endpoint("/v1"), &target) {

@@ -20,6 +20,10 @@ pub(super) const QUEUE: usize = 4096;
 /// What is written in one go, at most about this much.
 const BATCH: usize = 64 * 1024;
 
+/// How long the writer rests after it has written. Lines that come meanwhile are written together, and
+/// whoever queues one need not wake it: that would cost a request more than the line itself.
+const REST: Duration = Duration::from_millis(5);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// For a person at a terminal.
@@ -186,6 +190,9 @@ fn write_lines(
         batch.clear();
         *written.count.lock().unwrap_or_else(PoisonError::into_inner) += taken;
         written.bell.notify_all();
+        if taken < QUEUE as u64 / 8 {
+            std::thread::sleep(REST);
+        }
     }
 }
 
