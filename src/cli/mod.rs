@@ -151,13 +151,16 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// The runtime: one worker for each core the process may use, as its cgroup has it.
+/// The runtime: one worker for each core the process may use, as its cgroup has it. A single worker has
+/// nobody to share tasks with, and is spared what sharing costs.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores)
-        .enable_all()
-        .build()
+    match std::thread::available_parallelism().map_or(1, usize::from) {
+        1 => small_runtime(),
+        cores => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cores)
+            .enable_all()
+            .build(),
+    }
 }
 
 /// The same for verbs that speak to one listener and end.

@@ -17,18 +17,32 @@ use crate::json::{self, Scan};
 use crate::plan::{Call, Decode, Route};
 use crate::policy::memory::Reservation;
 
-/// Reads the whole answer to `exchange`: an [`Answer`] if it is a success.
+/// Reads the whole answer to `exchange`: an [`Answer`] if it is a success. What is unread of a failure
+/// is left in `inbound`.
 pub async fn answer<D: Dial>(
     exchange: &Exchange,
-    inbound: Inbound<D>,
+    inbound: &mut Inbound<D>,
     process: &Process,
 ) -> Result<Answer, Fault> {
-    let route = &*exchange.route;
-    let call = &route.calls[exchange.call.0];
-    match &call.success_when {
-        None => by_status(route, call, inbound, process).await,
-        Some(_) => by_condition(exchange, route, call, inbound, process).await,
-    }
+    let mut reader = Reader {
+        route: &exchange.route,
+        call: exchange.call(),
+        inbound,
+        received: BytesMut::new(),
+        reserved: process.memory.reservation(),
+    };
+    let body = match &reader.call.success_when {
+        None => reader.by_status().await?,
+        // In a box: such calls are few, and their state is large.
+        Some(_) => Box::pin(reader.by_condition(exchange)).await?,
+    };
+    Ok(Answer {
+        held: reader.held(),
+        status: inbound.status.as_u16(),
+        headers: std::mem::take(&mut inbound.headers),
+        body,
+        lasting: None,
+    })
 }
 
 /// What a 304 says of the answer that is kept: its headers.
@@ -43,95 +57,6 @@ pub fn not_modified<D: Dial>(inbound: Inbound<D>, process: &Process) -> Answer {
     }
 }
 
-/// Success is a status of 2xx, so that the body of anything else is not looked at.
-async fn by_status<D: Dial>(
-    route: &Route,
-    call: &Call,
-    inbound: Inbound<D>,
-    process: &Process,
-) -> Result<Answer, Fault> {
-    if !inbound.status.is_success() {
-        let fault = inbound.status_fault();
-        inbound.flow.discard(&process.leftovers);
-        return Err(fault);
-    }
-    let mut reader = Reader::new(route, call, inbound, process);
-    let body = match call.decode {
-        _ if reader.coding_fault().is_some() => reader.nothing_else_than_empty().await,
-        Decode::Auto | Decode::Json => reader.json().await,
-        Decode::Text => reader.whole().await.and_then(|bytes| reader.text(bytes)),
-        Decode::None => reader.skip().await.map(|()| None),
-    };
-    let held = reader.held();
-    let inbound = reader.inbound;
-    match body {
-        Ok(body) => Ok(Answer {
-            status: inbound.status.as_u16(),
-            headers: inbound.headers,
-            body,
-            held,
-            lasting: None,
-        }),
-        Err(fault) => {
-            inbound.flow.discard(&process.leftovers);
-            Err(fault)
-        }
-    }
-}
-
-/// `success_when` is asked, with the body if it is JSON, whatever the status or the content type.
-async fn by_condition<D: Dial>(
-    exchange: &Exchange,
-    route: &Route,
-    call: &Call,
-    inbound: Inbound<D>,
-    process: &Process,
-) -> Result<Answer, Fault> {
-    let mut reader = Reader::new(route, call, inbound, process);
-    let (seen, decoded) = match reader.leniently().await {
-        Ok(found) => found,
-        Err(fault) => {
-            reader.inbound.flow.discard(&process.leftovers);
-            return Err(fault);
-        }
-    };
-    let held = reader.held();
-    let inbound = reader.inbound;
-    let status = inbound.status.as_u16();
-    let success = judge::is_success(
-        route,
-        exchange.call,
-        status,
-        &inbound.headers,
-        seen.as_ref(),
-    );
-    let result = match success {
-        false => Err(refused_by_condition(&inbound)),
-        true => decoded,
-    };
-    match result {
-        Ok(body) => Ok(Answer {
-            status,
-            headers: inbound.headers,
-            body,
-            held,
-            lasting: None,
-        }),
-        Err(fault) => {
-            inbound.flow.discard(&process.leftovers);
-            Err(fault)
-        }
-    }
-}
-
-fn refused_by_condition<D: Dial>(inbound: &Inbound<D>) -> Fault {
-    let fault = inbound.status_fault();
-    match inbound.status.is_success() {
-        true => fault.with_detail("`success_when` does not hold"),
-        false => fault,
-    }
-}
-
 /// What `success_when` sees of a body, and what the body is if the answer is a success.
 type Seen = (Option<json::Body>, Result<Option<json::Body>, Fault>);
 
@@ -139,21 +64,47 @@ type Seen = (Option<json::Body>, Result<Option<json::Body>, Fault>);
 struct Reader<'r, D: Dial> {
     route: &'r Route,
     call: &'r Call,
-    inbound: Inbound<D>,
+    inbound: &'r mut Inbound<D>,
     /// What has arrived.
     received: BytesMut,
     reserved: Reservation,
 }
 
 impl<'r, D: Dial> Reader<'r, D> {
-    fn new(route: &'r Route, call: &'r Call, inbound: Inbound<D>, process: &Process) -> Self {
-        Reader {
-            reserved: process.memory.reservation(),
-            route,
-            call,
-            inbound,
-            received: BytesMut::new(),
+    /// Success is a status of 2xx, so that the body of anything else is not looked at.
+    async fn by_status(&mut self) -> Result<Option<json::Body>, Fault> {
+        if !self.inbound.status.is_success() {
+            return Err(self.inbound.status_fault());
         }
+        match self.call.decode {
+            _ if self.coding_fault().is_some() => self.nothing_else_than_empty().await,
+            Decode::Auto | Decode::Json => self.json().await,
+            Decode::Text => self.whole().await.and_then(|bytes| self.text(bytes)),
+            Decode::None => self.skip().await.map(|()| None),
+        }
+    }
+
+    /// `success_when` is asked, with the body if it is JSON, whatever the status or the content type.
+    async fn by_condition(&mut self, exchange: &Exchange) -> Result<Option<json::Body>, Fault> {
+        let (seen, decoded) = self.leniently().await?;
+        let Inbound {
+            status, headers, ..
+        } = &*self.inbound;
+        let is_success = judge::is_success(
+            self.route,
+            exchange.call,
+            status.as_u16(),
+            headers,
+            seen.as_ref(),
+        );
+        if is_success {
+            return decoded;
+        }
+        let fault = self.inbound.status_fault();
+        Err(match status.is_success() {
+            true => fault.with_detail("`success_when` does not hold"),
+            false => fault,
+        })
     }
 
     /// Waits for more; `false` at the end of the body.

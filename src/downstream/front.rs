@@ -65,6 +65,8 @@ impl Missed {
 
 /// Makes one call, or gives what is known already.
 pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
+    // Moved no more from here on, however many layers there are.
+    let exchange = Arc::new(exchange);
     let call = exchange.call();
     if call.cache.is_none() && !call.coalesce {
         return fetch_alone(client, exchange).await;
@@ -73,7 +75,7 @@ pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
     Box::pin(fetch_or_give(client, exchange)).await
 }
 
-async fn fetch_or_give<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
+async fn fetch_or_give<D: Dial>(client: &Client<D>, exchange: Arc<Exchange>) -> Fetched {
     // 3 cache: a fresh answer returns; a stale one is kept for layer 2, and to be validated.
     let missed = match look(client, &exchange).await {
         Looked::Given(kept, is_due) => match given(&kept, &exchange) {
@@ -97,16 +99,13 @@ async fn fetch_or_give<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetch
 }
 
 /// Neither layer has a part in it.
-async fn fetch_alone<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
-    let is_computed = exchange.route.response.computed.is_some();
-    // What is needed afterwards is kept back, since the rest takes the exchange with it.
-    let kept_back = exchange.call().keeps_answers().then(|| exchange.clone());
-    let Climbed { result, attempts } = send(client, exchange, false).await;
-    if let (Some(exchange), Ok(answer)) = (kept_back, &result) {
+async fn fetch_alone<D: Dial>(client: &Client<D>, exchange: Arc<Exchange>) -> Fetched {
+    let Climbed { result, attempts } = send(client, exchange.clone(), false).await;
+    if let Ok(answer) = &result {
         keep_last_good(client, &exchange, answer, None);
     }
     Fetched {
-        result: match is_computed {
+        result: match exchange.route.response.computed.is_some() {
             true => result.map(lasting_by_headers),
             false => result,
         },
@@ -170,14 +169,14 @@ fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
 }
 
 /// The same exchange, with the time of its own that a call in the background has.
-fn in_background(exchange: &Exchange) -> Exchange {
+fn in_background(exchange: &Exchange) -> Arc<Exchange> {
     let time = exchange.call().timeout.unwrap_or(exchange.route.timeout);
-    Exchange {
+    Arc::new(Exchange {
         deadline: Instant::now() + time,
         ends_with_route: false,
         made: Made::default(),
         ..exchange.clone()
-    }
+    })
 }
 
 fn hit(kept: &Kept) -> CacheNote {
@@ -260,7 +259,7 @@ pub fn is_covered(code: Code) -> bool {
 /// once more, so that one bad moment is not everybody's.
 pub(super) async fn share<D: Dial>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     missed: Missed,
 ) -> Fetched {
     let key = exchange.key();
@@ -315,7 +314,7 @@ fn failed(code: Code, attempts: u32) -> Fetched {
 /// or if what it brings will be kept.
 fn launch<D: Dial>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     missed: Missed,
     mut leader: Leader<Landing>,
 ) {
@@ -416,7 +415,7 @@ impl From<Landing> for Fetched {
 // === one request
 
 /// Makes the request, and keeps what it brings.
-async fn fly<D: Dial>(client: &Client<D>, exchange: &Exchange, missed: Missed) -> Landing {
+async fn fly<D: Dial>(client: &Client<D>, exchange: &Arc<Exchange>, missed: Missed) -> Landing {
     let started = Instant::now();
     let (conditions, validated) = conditions(exchange, &missed);
     if let Some(kept) = &validated {
@@ -442,7 +441,11 @@ async fn fly<D: Dial>(client: &Client<D>, exchange: &Exchange, missed: Missed) -
     landed(client, exchange, missed.why, climbed, started)
 }
 
-async fn send<D: Dial>(client: &Client<D>, exchange: Exchange, validates: bool) -> Climbed<Answer> {
+async fn send<D: Dial>(
+    client: &Client<D>,
+    exchange: Arc<Exchange>,
+    validates: bool,
+) -> Climbed<Answer> {
     let process = client.process.clone();
     climb(client, exchange, None, Whole { process, validates }).await
 }
@@ -463,7 +466,7 @@ fn conditions(exchange: &Exchange, missed: &Missed) -> (HeaderMap, Option<Arc<Ke
 }
 
 /// With these conditions in place of the client's own.
-fn with_conditions(exchange: &Exchange, conditions: HeaderMap) -> Exchange {
+fn with_conditions(exchange: &Exchange, conditions: HeaderMap) -> Arc<Exchange> {
     let mut sent = exchange.clone();
     for name in [
         http::header::IF_NONE_MATCH,
@@ -476,7 +479,7 @@ fn with_conditions(exchange: &Exchange, conditions: HeaderMap) -> Exchange {
         sent.headers.remove(name);
     }
     sent.headers.extend(conditions);
-    sent
+    Arc::new(sent)
 }
 
 /// The service says that what is kept is good still.

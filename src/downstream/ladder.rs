@@ -38,7 +38,7 @@ pub struct Climbed<T> {
 /// Makes one call. `body` is a request body that streams, and so can be sent only once.
 pub async fn climb<D: Dial, F: Finish<D>>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     body: Option<ByteStream>,
     finish: F,
 ) -> Climbed<F::Done> {
@@ -122,14 +122,19 @@ impl Turn {
 }
 
 impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
-    fn new(client: &'c Client<D>, exchange: Exchange, body: Option<ByteStream>, finish: F) -> Self {
+    fn new(
+        client: &'c Client<D>,
+        exchange: Arc<Exchange>,
+        body: Option<ByteStream>,
+        finish: F,
+    ) -> Self {
         let id = exchange.call().service;
         Climb {
             client,
             service: client.service(id),
             told: client.told(id),
             sent_before: exchange.made.so_far(),
-            exchange: Arc::new(exchange),
+            exchange,
             streams: body.is_some(),
             finish,
             state: Mutex::new(State {
@@ -280,10 +285,15 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     /// whoever fails first waits for the other.
     async fn take(&self, turn: &Turn) -> Result<F::Done, Failed<D>> {
         self.count(turn.kind, turn.reason);
+        match self.hedge_at(turn) {
+            None => self.attempt(turn.attempt.clone(), turn.number).await,
+            // In a box, so that calls without a hedge do not carry the second attempt about.
+            Some(moment) => Box::pin(self.take_hedged(turn, moment)).await,
+        }
+    }
+
+    async fn take_hedged(&self, turn: &Turn, moment: Instant) -> Result<F::Done, Failed<D>> {
         let first = self.attempt(turn.attempt.clone(), turn.number);
-        let Some(moment) = self.hedge_at(turn) else {
-            return first.await;
-        };
         tokio::pin!(first);
         tokio::select! {
             biased;
@@ -548,11 +558,19 @@ pub struct Whole {
 impl<D: Dial> Finish<D> for Whole {
     type Done = Answer;
 
-    async fn finish(self, exchange: &Exchange, inbound: Inbound<D>) -> Result<Answer, Failed<D>> {
+    async fn finish(
+        self,
+        exchange: &Exchange,
+        mut inbound: Inbound<D>,
+    ) -> Result<Answer, Failed<D>> {
         if self.validates && inbound.status == http::StatusCode::NOT_MODIFIED {
             return Ok(decode::not_modified(inbound, &self.process));
         }
-        Ok(decode::answer(exchange, inbound, &self.process).await?)
+        let answer = decode::answer(exchange, &mut inbound, &self.process).await;
+        answer.map_err(|fault| {
+            inbound.flow.discard(&self.process.leftovers);
+            fault.into()
+        })
     }
 
     fn hand_on(self, _: &Exchange, _: Inbound<D>) -> Answer {

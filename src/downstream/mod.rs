@@ -305,7 +305,7 @@ impl<D: Dial> Fetch for Client<D> {
             StreamedRequest::Buffered => None,
             StreamedRequest::Stream(stream) => Some(stream),
         };
-        passed::open(self, exchange, stream).await
+        passed::open(self, Arc::new(exchange), stream).await
     }
 
     fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {

@@ -42,8 +42,8 @@ fn without_length(mut headers: HeaderMap, method: &Method) -> HeaderMap {
 struct Passed<D: Dial> {
     flow: Flow<D>,
     stall: Duration,
-    /// When the service has been silent for too long.
-    patience: Pin<Box<Sleep>>,
+    /// When the service has been silent for too long; made when it is first waited for.
+    patience: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
@@ -52,19 +52,20 @@ impl<D: Dial> Passed<D> {
         Passed {
             flow,
             stall,
-            patience: Box::pin(sleep(stall)),
+            patience: None,
             waiting: false,
         }
     }
 
     /// Whether nothing came for too long, counted from when somebody began to wait for it.
     fn has_stalled(&mut self, context: &mut Context<'_>) -> bool {
+        let stall = self.stall;
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(stall)));
         if !self.waiting {
             self.waiting = true;
-            let until = Instant::now() + self.stall;
-            self.patience.as_mut().reset(until);
+            patience.as_mut().reset(Instant::now() + stall);
         }
-        self.patience.as_mut().poll(context).is_ready()
+        patience.as_mut().poll(context).is_ready()
     }
 }
 

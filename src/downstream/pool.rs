@@ -98,9 +98,14 @@ impl<D: Dial> Pool<D> {
 
     /// A connection that is kept, or a new one.
     pub async fn checkout(self: &Arc<Self>, need: Need) -> Result<Lease<D::Io>, Fault> {
-        if let Some(lease) = self.take(need) {
-            return Ok(lease);
+        match self.take(need) {
+            Some(lease) => Ok(lease),
+            // In a box, so that who finds one does not carry a handshake about.
+            None => Box::pin(self.open_or_share(need)).await,
         }
+    }
+
+    async fn open_or_share(self: &Arc<Self>, need: Need) -> Result<Lease<D::Io>, Fault> {
         if !self.may_share() {
             return self.open_or_take_over(need).await;
         }

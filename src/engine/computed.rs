@@ -51,11 +51,7 @@ pub fn keeping(computed: &Computed, settled: &[Option<Settled>]) -> Keeping {
     let mut private = computed.is_private;
     let mut public = false;
     for (place, settled) in settled.iter().enumerate() {
-        let outcomes = match settled {
-            None => &[],
-            Some(Settled::One(outcome)) => std::slice::from_ref(outcome),
-            Some(Settled::Many(outcomes)) => outcomes,
-        };
+        let outcomes = settled.as_ref().map_or(&[][..], Settled::outcomes);
         let own = Parts::of(outcomes);
         if computed.with_credentials.contains(&CallId(place)) {
             // One that was skipped may have been skipped for who asked.
@@ -270,7 +266,7 @@ mod tests {
                 with_credentials.extend(bare.map(|_| CallId(place)));
                 let call = bare.unwrap_or(call);
                 Some(match call.strip_prefix('[') {
-                    None => Settled::One(outcome(call)),
+                    None => Settled::One(Box::new(outcome(call))),
                     Some(list) => {
                         let elements = list.trim_end_matches(']').split(',');
                         let elements = elements.map(str::trim).filter(|text| !text.is_empty());

@@ -16,10 +16,19 @@ use crate::plan::{CallId, CallPart, RequestPart, Route, Source};
 /// How a call of the route stands.
 #[derive(Debug)]
 pub enum Settled {
-    /// It was not a `for_each`.
-    One(Outcome),
+    /// It was not a `for_each`. In a box, since it is handed on from place to place.
+    One(Box<Outcome>),
     /// In input order.
     Many(Vec<Outcome>),
+}
+
+impl Settled {
+    pub fn outcomes(&self) -> &[Outcome] {
+        match self {
+            Settled::One(outcome) => std::slice::from_ref(outcome),
+            Settled::Many(outcomes) => outcomes,
+        }
+    }
 }
 
 pub struct Context<'r> {

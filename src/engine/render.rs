@@ -36,7 +36,7 @@ pub fn exchange(
     let mut target = String::with_capacity(64);
     call.path.render(&env, &mut target)?;
     push_query(&mut target, route, id, context, &env)?;
-    let mut headers = HeaderMap::with_capacity(8);
+    let mut headers = HeaderMap::new();
     let body = body(route, id, context, &env, &mut headers)?;
     forward_headers(&mut headers, call, &context.accepted.request);
     set_headers(&mut headers, &call.headers, &env)?;

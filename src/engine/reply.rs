@@ -1,10 +1,15 @@
 //! The stitched answer, and the problem that stands in its place when the route has failed.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
 use bytes::Bytes;
 use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 
 use crate::engine::code::Code;
-use crate::engine::fetch::{ByteStream, Exchange};
+use crate::engine::fetch::{ByteStream, Exchange, StreamError};
 use crate::engine::record::Record;
 
 /// What a run ends with. `headers` hold what the route says and `content-type`, `cache-control`,
@@ -22,6 +27,64 @@ pub struct Reply {
 pub enum ReplyBody {
     Bytes(Bytes),
     Stream(ByteStream),
+}
+
+impl ReplyBody {
+    /// The body of a passed answer. One that is there to its end already, as small ones mostly are, is
+    /// sent as it is, without what watches over a stream.
+    pub fn passed(mut stream: ByteStream) -> ReplyBody {
+        // Without a length it is not known that nothing follows.
+        if stream.size_hint().exact().is_none_or(|length| length == 0) {
+            return ReplyBody::Stream(stream);
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(first) = Pin::new(&mut stream).poll_frame(&mut context) else {
+            return ReplyBody::Stream(stream);
+        };
+        match first {
+            Some(Ok(frame)) if frame.is_data() && stream.is_end_stream() => {
+                ReplyBody::Bytes(frame.into_data().unwrap_or_default())
+            }
+            first => ReplyBody::Stream(Begun { first, stream }.boxed_unsync()),
+        }
+    }
+}
+
+/// A stream whose first frame was taken.
+struct Begun {
+    first: Option<Result<Frame<Bytes>, StreamError>>,
+    stream: ByteStream,
+}
+
+impl Body for Begun {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => Pin::new(&mut self.stream).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let taken = match &self.first {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        let left = self.stream.size_hint();
+        match left.exact() {
+            Some(left) => SizeHint::with_exact(left + taken as u64),
+            None => SizeHint::default(),
+        }
+    }
 }
 
 /// An error answer by RFC 9457.

@@ -149,7 +149,7 @@ impl<'r> Run<'r> {
             && !call.when_per_element
             && !when.holds(&self.context.env(None))
         {
-            return self.settle(id, Settled::One(Outcome::skipped()));
+            return self.settle(id, Settled::One(Box::new(Outcome::skipped())));
         }
         let list = match call.for_each.as_ref().map(|for_each| self.list(for_each)) {
             None => None,
@@ -424,7 +424,7 @@ impl<'r> Run<'r> {
             _ => None,
         });
         let settled = match is_list {
-            true => Settled::Many(outcomes.collect()),
+            true => Settled::Many(outcomes.map(|outcome| *outcome).collect()),
             false => Settled::One(outcomes.next().expect("the one item is done")),
         };
         self.settle(id, settled);

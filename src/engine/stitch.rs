@@ -21,7 +21,7 @@ use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::RequestBody;
 use crate::engine::run::progress::{Facts, Progress};
 use crate::engine::run::{RouteFailure, Run, call_error, client_status};
-use crate::json::write_text;
+use crate::json::{Body, write_text};
 use crate::plan::{CallId, Computed, ResponseBody, Role, Status};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -35,7 +35,8 @@ pub async fn reply<F: Fetch>(mut run: Run<'_>, fetch: &F) -> Reply {
     if run.failure.is_none()
         && let ResponseBody::Pass(call) = run.route.response.body
     {
-        return pass(run, call, fetch).await;
+        // In a box, so that stitched answers do not carry such a call about.
+        return Box::pin(pass(run, call, fetch)).await;
     }
     match run.failure.take() {
         Some(failure) => run.fail(failure),
@@ -200,7 +201,7 @@ impl<'r> Run<'r> {
         let (content_type, bytes) = match &response.body {
             ResponseBody::None | ResponseBody::Pass(_) => (None, Bytes::new()),
             ResponseBody::Json(json) => {
-                let mut out = Vec::with_capacity(1024);
+                let mut out = Vec::with_capacity(self.expected_length());
                 let rendered = json.render(&env, &mut out);
                 if !rendered.map_err(|failure| self.response_failure(failure))? {
                     out.extend_from_slice(b"null");
@@ -224,6 +225,15 @@ impl<'r> Run<'r> {
             headers,
             body: ReplyBody::Bytes(bytes),
         })
+    }
+
+    /// What the answer will hold, roughly: what was asked for of the bodies, and as much text of its
+    /// own as most templates have.
+    fn expected_length(&self) -> usize {
+        let settled = self.context.settled.iter().flatten();
+        let bodies = settled.flat_map(Settled::outcomes);
+        let parts = bodies.filter_map(|outcome| outcome.body.as_ref());
+        512 + parts.map(Body::asked_for).sum::<usize>()
     }
 
     fn status(&self) -> Result<u16, RouteFailure<'r>> {
@@ -278,9 +288,16 @@ impl<'r> Run<'r> {
         note: Option<CacheNote>,
         covered: Option<CallError>,
     ) -> Reply {
+        // By a template of the answer's headers, or a call that is sent after it.
+        let mut calls = self.route.calls.iter();
+        let reads_headers = !self.route.response.headers.is_empty()
+            || calls.any(|call| call.role == Role::Detached);
         let answer = crate::engine::fetch::Answer {
             status: head.status,
-            headers: head.headers.clone(),
+            headers: match reads_headers {
+                true => head.headers.clone(),
+                false => HeaderMap::new(),
+            },
             body: None,
             held: None,
             lasting: None,
@@ -290,7 +307,7 @@ impl<'r> Run<'r> {
             None => Outcome::answered(answer, note),
             Some(error) => Outcome::stood_in(Origin::Stale, None, error.code, error.status),
         };
-        self.context.settled[call.0] = Some(Settled::One(outcome));
+        self.context.settled[call.0] = Some(Settled::One(Box::new(outcome)));
         if is_covered {
             self.write_errors();
         }
@@ -305,7 +322,7 @@ impl<'r> Run<'r> {
                 self.answer(Stitched {
                     status: head.status,
                     headers,
-                    body: ReplyBody::Stream(head.body),
+                    body: ReplyBody::passed(head.body),
                 })
             }
         }

@@ -44,6 +44,11 @@ impl Body {
         Some(self.bytes.slice(part))
     }
 
+    /// The bytes of all the parts together.
+    pub fn asked_for(&self) -> usize {
+        self.parts.iter().flatten().map(Range::len).sum()
+    }
+
     pub fn whole(&self) -> Value<'_> {
         Value::trusted(&self.bytes[self.whole.clone()])
     }

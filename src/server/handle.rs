@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
@@ -77,8 +78,11 @@ impl<F: Fetch + 'static> Serve for Server<F> {
         let head = Head::new(parts, &state.table.server, &ticket);
         let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_end_stream();
-        let work = self.answer(&state, &ticket, &head, body, &mut report, &mut is_read);
-        let ending = caught(work).await.unwrap_or_else(|| {
+        let caught = {
+            let work = self.answer(&state, &ticket, &head, body, &mut report, &mut is_read);
+            caught(pin!(work)).await
+        };
+        let ending = caught.unwrap_or_else(|| {
             is_read = false;
             Problem::new(Code::Internal, "the request met a fault of ours").into()
         });
@@ -227,7 +231,7 @@ fn authority(parts: &mut Parts) -> String {
 }
 
 /// Runs `work`; `None` if it panicked, which ends nothing but this request.
-async fn caught<T>(work: impl Future<Output = Result<T, T>>) -> Option<T> {
+async fn caught<T>(work: Pin<&mut impl Future<Output = Result<T, T>>>) -> Option<T> {
     let result = AssertUnwindSafe(work).catch_unwind().await.ok()?;
     Some(result.unwrap_or_else(|ending| ending))
 }

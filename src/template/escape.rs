@@ -29,7 +29,10 @@ pub(super) fn rest(out: &mut String, value: &str) -> Result<(), Refusal> {
 }
 
 fn refuse_segment(value: &str) -> Result<(), Refusal> {
-    let decoded = decode_once(value);
+    let decoded = match value.contains('%') {
+        true => Cow::Owned(decode_once(value)),
+        false => Cow::Borrowed(value.as_bytes()),
+    };
     if value.is_empty() {
         Err("is empty, and a segment of a path is not")
     } else if is_dots(value.as_bytes()) || is_dots(&decoded) {
@@ -47,7 +50,9 @@ fn is_dots(segment: &[u8]) -> bool {
 
 /// Whether a segment as it is sent is `.` or `..`, for one who decodes it too.
 pub(super) fn is_dot_segment(segment: &str) -> bool {
-    is_dots(&decode_once(segment))
+    // The longest way to write one is `%2e%2e`.
+    let may_be = segment.len() <= 6 && segment.starts_with(['.', '%']);
+    may_be && is_dots(&decode_once(segment))
 }
 
 /// The bytes of `text` with each `%XX` decoded, once.
@@ -113,6 +118,7 @@ pub(super) fn percent(out: &mut String, text: &str) {
 }
 
 fn percent_bytes(out: &mut String, bytes: &[u8]) {
+    out.reserve(bytes.len());
     for &byte in bytes {
         match is_unreserved(byte) {
             true => out.push(byte as char),

@@ -34,7 +34,7 @@ use crate::plan::Cache;
 /// streams, if it comes to its end.
 pub async fn open<D: Dial>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     body: Option<ByteStream>,
 ) -> Opened {
     let cache = match (exchange.call().cache, body) {
@@ -44,7 +44,11 @@ pub async fn open<D: Dial>(
     Box::pin(open_or_give(client, exchange, cache)).await
 }
 
-async fn open_or_give<D: Dial>(client: &Client<D>, exchange: Exchange, cache: Cache) -> Opened {
+async fn open_or_give<D: Dial>(
+    client: &Client<D>,
+    exchange: Arc<Exchange>,
+    cache: Cache,
+) -> Opened {
     // 3 cache
     let missed = match look(client, &exchange).await {
         Looked::Given(kept, is_due) => {
@@ -76,7 +80,7 @@ const WHOLE_WITHIN: Duration = Duration::from_millis(250);
 /// Who asks for what is under way waits until it is kept, or is known not to be.
 async fn open_shared<D: Dial>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     cache: Cache,
     missed: Missed,
 ) -> Opened {
@@ -136,7 +140,7 @@ fn collapsed(kept: &Kept, why: Forward) -> CacheNote {
 /// still, where that can be asked.
 async fn open_anew<D: Dial>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     cache: Cache,
     missed: Missed,
     leader: Option<Leader<Gate>>,
@@ -212,7 +216,7 @@ fn covered<D: Dial>(
 
 async fn climb_to_head<D: Dial>(
     client: &Client<D>,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     body: Option<ByteStream>,
 ) -> Opened {
     let stall = client.stall;

@@ -161,7 +161,10 @@ fn of_hyper(script: Script, is_head: bool) -> Went {
         .await;
         let (head, body) = match went {
             Ok(parts) => parts,
-            Err(error) => {eprintln!("{error:?}"); return Went::Broke},
+            Err(error) => {
+                eprintln!("{error:?}");
+                return Went::Broke;
+            }
         };
         let mut headers = head.headers;
         keep_end_to_end(&mut headers);

@@ -284,7 +284,7 @@ async fn whoever_comes_to_lead_too_late_is_given_what_was_brought() {
         why: Forward::Miss,
         kept: None,
     };
-    let fetched = share(&fixture.client, exchange, missed).await;
+    let fetched = share(&fixture.client, exchange.into(), missed).await;
     assert_eq!(shown(&fetched), "200 [1] x0");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

@@ -207,7 +207,8 @@ impl Run<'_> {
             fallback: None,
         });
         if self.route.calls[id.0].optional {
-            self.settle(id, Settled::One(Outcome::failed(error.code, None)));
+            let outcome = Outcome::failed(error.code, None);
+            self.settle(id, Settled::One(Box::new(outcome)));
         } else {
             self.fail_required(id, error);
         }

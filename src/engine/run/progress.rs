@@ -121,7 +121,7 @@ pub(super) enum Stage {
     Parked(usize),
     /// The fallback call at this place of the chain is under way.
     AskingFallback(usize),
-    Done(Outcome),
+    Done(Box<Outcome>),
 }
 
 impl List {
@@ -181,17 +181,14 @@ impl Running {
 
     pub(super) fn finish(&mut self, item: usize, outcome: Outcome) {
         let item = &mut self.items[item];
-        item.stage = Stage::Done(outcome);
+        item.stage = Stage::Done(Box::new(outcome));
         self.open -= usize::from(std::mem::take(&mut item.is_open));
         self.left -= 1;
     }
 
     /// What the record says of a call that settled.
     pub(super) fn facts_of(&self, settled: &Settled) -> Facts {
-        let outcomes = match settled {
-            Settled::One(outcome) => std::slice::from_ref(outcome),
-            Settled::Many(outcomes) => outcomes,
-        };
+        let outcomes = settled.outcomes();
         let worst = outcomes.iter().max_by_key(|outcome| match outcome.origin {
             Origin::Skipped => 0,
             Origin::Cache => 1,

@@ -67,7 +67,11 @@ pub struct Guard<I> {
     buffer: BytesMut,
     /// So many bytes at the front of `buffer` are fit to be handed over.
     passed: usize,
-    read_clock: Option<(Wait, Pin<Box<Sleep>>)>,
+    /// What is waited for, and until when.
+    waiting: Option<(Wait, Instant)>,
+    /// Fires at that moment or before it, since most waits end early and the next one is as good with
+    /// the clock of the last.
+    read_clock: Option<Pin<Box<Sleep>>>,
     write_clock: Option<Pin<Box<Sleep>>>,
     shutdown: Shutdown,
 }
@@ -112,6 +116,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
             }),
             buffer: BytesMut::new(),
             passed: 0,
+            waiting: None,
             read_clock: None,
             write_clock: None,
             shutdown: Shutdown::Open,
@@ -124,6 +129,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
         if protocol == Some(Protocol::Two) {
             self.stage = Stage::Opaque;
             self.passed = self.buffer.len();
+            self.waiting = None;
             self.read_clock = None;
         }
         Ok(protocol)
@@ -219,7 +225,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
 
     /// In a head, the stand-in takes the message's place; in a body, the body ends here.
     fn refuse(&mut self, refusal: Refusal) {
-        self.read_clock = None;
+        self.waiting = None;
         if self.framing.is_at_head() {
             self.link.refuse_head(self.framing.heads() + 1, refusal);
             self.buffer = BytesMut::from(STAND_IN);
@@ -236,7 +242,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     fn end(&mut self) {
         if self.framing.is_at_head() {
             self.stage = Stage::Ended;
-            self.read_clock = None;
+            self.waiting = None;
         } else {
             self.end_in_message();
         }
@@ -266,15 +272,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     /// Ready when what is waited for took too long.
     fn poll_read_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some((wait, deadline)) = self.wait(context) else {
-            self.read_clock = None;
+            self.waiting = None;
             return Poll::Pending;
         };
-        match &mut self.read_clock {
-            Some((running, clock)) if *running == wait => clock.as_mut().poll(context),
-            other => {
-                let (_, clock) = other.insert((wait, Box::pin(sleep_until(deadline))));
-                clock.as_mut().poll(context)
+        let deadline = match self.waiting {
+            Some((known, deadline)) if known == wait => deadline,
+            _ => self.waiting.insert((wait, deadline)).1,
+        };
+        let clock = self
+            .read_clock
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if clock.deadline() > deadline {
+            clock.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(clock.as_mut().poll(context));
+            if clock.deadline() >= deadline {
+                return Poll::Ready(());
             }
+            clock.as_mut().reset(deadline);
         }
     }
 
