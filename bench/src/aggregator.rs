@@ -27,7 +27,6 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// The services, over connections that are kept.
 pub struct Services {
     client: Client<HttpConnector, Empty<Bytes>>,
-    /// Those of W5 are ten ports up.
     first_port: u16,
 }
 
@@ -53,22 +52,38 @@ impl Services {
     }
 }
 
-/// One of W1 to W5 with its id; `late` is 10 for W5.
+/// What a path asks for.
 pub enum Asked<'a> {
+    /// W1 and W5; `late` is the first of its services.
     Page { id: &'a str, late: u16 },
+    /// W2.
     Chain { id: &'a str },
+    /// W3.
     Document { id: &'a str },
+    /// W4.
     Large { id: &'a str },
+    /// Of the sweep: a field of each of so many bodies of 1 KB.
+    Fan { calls: usize, id: &'a str },
+    /// Of the sweep: a field of a body of so many bytes.
+    Field { bytes: &'a str, id: &'a str },
+    /// Of the sweep: a body of so many bytes, moved whole.
+    Whole { bytes: &'a str, id: &'a str },
 }
 
 pub fn asked(path: &str) -> Option<Asked<'_>> {
-    let (workload, id) = path.strip_prefix('/')?.split_once('/')?;
-    Some(match workload {
-        "w1" => Asked::Page { id, late: 0 },
-        "w2" => Asked::Chain { id },
-        "w3" => Asked::Document { id },
-        "w4" => Asked::Large { id },
-        "w5" => Asked::Page { id, late: 10 },
+    let (first, id) = path.strip_prefix('/')?.split_once('/')?;
+    Some(match (first, id.split_once('/')) {
+        ("w1", None) => Asked::Page { id, late: 0 },
+        ("w2", None) => Asked::Chain { id },
+        ("w3", None) => Asked::Document { id },
+        ("w4", None) => Asked::Large { id },
+        ("w5", None) => Asked::Page { id, late: 10 },
+        ("fan", Some((calls, id))) => Asked::Fan {
+            calls: calls.parse().ok()?,
+            id,
+        },
+        ("field", Some((bytes, id))) => Asked::Field { bytes, id },
+        ("whole", Some((bytes, id))) => Asked::Whole { bytes, id },
         _ => return None,
     })
 }

@@ -1,7 +1,9 @@
 //! HTTP/1.1 as far as the load needs it: an answer is read to its end by its framing and nothing of it is
 //! kept but what is counted. No crate: what the load costs is taken from the core of the services.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 /// What is known of an answer once its head is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -11,6 +13,29 @@ pub struct Head {
     pub degraded: bool,
     /// The connection ends with it.
     pub close: bool,
+    /// Its content type is JSON's.
+    pub json: bool,
+}
+
+/// Asks once, over a connection of its own.
+pub fn get(port: u16, path: &str) -> io::Result<(Head, Vec<u8>)> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n").as_bytes())?;
+    let mut parser = Parser::default();
+    let mut body = Vec::new();
+    let mut buffer = vec![0; 32 << 10];
+    loop {
+        if let Some(head) = parser.finished() {
+            return Ok((head, body));
+        }
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        parser.feed(&buffer[..read], &mut |part| body.extend_from_slice(part))?;
+    }
 }
 
 /// Reads one answer from pieces of any size.
@@ -153,6 +178,8 @@ fn parse_head(text: &str) -> io::Result<(Head, State)> {
             state = Some(State::ChunkSize);
         } else if name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close") {
             head.close = true;
+        } else if name.eq_ignore_ascii_case("content-type") {
+            head.json = value.split(';').next() == Some("application/json");
         } else if name.eq_ignore_ascii_case("x-anabranch-degraded") {
             head.degraded = true;
         }
@@ -215,7 +242,7 @@ mod tests {
                 4,
             ),
             (
-                "HTTP/1.1 503 No\r\nX-Anabranch-Degraded: a=timeout\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
+                "HTTP/1.1 503 No\r\nX-Anabranch-Degraded: a=timeout\r\ncontent-type: application/json; charset=utf-8\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
                 Head {
                     status: 503,
                     degraded: true,

@@ -3,9 +3,11 @@
 //! timeouts, no limits, no retries and no metrics: what it is compared with has all of them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anabranch_bench::aggregator::{self, Answer, Asked, Error, Services, asked, json, nothing};
+use futures_util::future::try_join_all;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -22,6 +24,9 @@ async fn answer(request: Request<Incoming>, services: Rc<Services>) -> Answer {
         Some(Asked::Chain { id }) => chain(&services, id).await,
         Some(Asked::Document { id }) => document(&services, id).await,
         Some(Asked::Large { id }) => large(&services, id).await,
+        Some(Asked::Fan { calls, id }) => fan(&services, calls, id).await,
+        Some(Asked::Field { bytes, id }) => field(&services, bytes, id).await,
+        Some(Asked::Whole { bytes, id }) => whole(&services, bytes, id).await,
         None => return nothing(StatusCode::NOT_FOUND),
     };
     answer.unwrap_or_else(|_| nothing(StatusCode::BAD_GATEWAY))
@@ -217,6 +222,45 @@ async fn large(services: &Services, id: &str) -> Result<Answer, Error> {
             .total,
     };
     written(&large, catalogue.len() + 256)
+}
+
+async fn fan(services: &Services, calls: usize, id: &str) -> Result<Answer, Error> {
+    let path = format!("/bytes/1000/{id}");
+    let bodies =
+        try_join_all((0..calls).map(|call| services.fetch(call as u16 % 8, &path))).await?;
+    let mut fields = BTreeMap::new();
+    for (call, body) in bodies.iter().enumerate() {
+        fields.insert(
+            format!("c{call}"),
+            serde_json::from_slice::<Summarised>(body)?.summary.total,
+        );
+    }
+    written(&fields, 32 * calls)
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    part: &'a RawValue,
+}
+
+async fn field(services: &Services, bytes: &str, id: &str) -> Result<Answer, Error> {
+    let body = services.fetch(0, &format!("/bytes/{bytes}/{id}")).await?;
+    written(
+        &Part {
+            part: serde_json::from_slice::<Summarised>(&body)?.summary.total,
+        },
+        64,
+    )
+}
+
+async fn whole(services: &Services, bytes: &str, id: &str) -> Result<Answer, Error> {
+    let body = services.fetch(0, &format!("/bytes/{bytes}/{id}")).await?;
+    written(
+        &Part {
+            part: serde_json::from_slice(&body)?,
+        },
+        body.len() + 64,
+    )
 }
 
 fn written(answer: &impl Serialize, size: usize) -> Result<Answer, Error> {
