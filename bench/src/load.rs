@@ -157,18 +157,18 @@ impl Run {
             failures: record.failures,
             first_failure: record.first_failure.clone(),
             per_second: times.len() as f64 / took.as_secs_f64().max(1e-9),
-            p50: percentile(times, 50.0),
-            p99: percentile(times, 99.0),
-            p999: percentile(times, 99.9),
-            max: percentile(times, 100.0),
+            p50: percentile(times, 500),
+            p99: percentile(times, 990),
+            p999: percentile(times, 999),
+            max: percentile(times, 1000),
             connections: record.connections,
         }
     }
 }
 
-/// The smallest time that `percent` of the sorted `times` do not exceed, in microseconds.
-fn percentile(times: &[u64], percent: f64) -> f64 {
-    let rank = (percent / 100.0 * times.len() as f64).ceil() as usize;
+/// The smallest time that so many of a thousand do not exceed, in microseconds; `times` are sorted.
+fn percentile(times: &[u64], per_mille: usize) -> f64 {
+    let rank = (times.len() * per_mille).div_ceil(1000);
     match times.get(rank.max(1) - 1) {
         Some(nanoseconds) => *nanoseconds as f64 / 1000.0,
         None => 0.0,
@@ -308,16 +308,21 @@ mod tests {
     #[test]
     fn a_percentile_is_the_time_that_so_many_do_not_exceed() {
         let times: Vec<u64> = (1..=1000).map(|number| number * 1000).collect();
-        for (percent, expected) in [
-            (50.0, 500.0),
-            (99.0, 990.0),
-            (99.9, 999.0),
-            (100.0, 1000.0),
-            (0.0, 1.0),
+        for (per_mille, expected) in [
+            (500, 500.0),
+            (990, 990.0),
+            (999, 999.0),
+            (1000, 1000.0),
+            (0, 1.0),
         ] {
-            assert_eq!(percentile(&times, percent), expected, "p{percent}");
+            assert_eq!(
+                percentile(&times, per_mille),
+                expected,
+                "{per_mille} of a thousand"
+            );
         }
-        assert_eq!(percentile(&[7000], 99.9), 7.0);
-        assert_eq!(percentile(&[], 50.0), 0.0);
+        assert_eq!(percentile(&[1000, 2000, 3000], 500), 2.0);
+        assert_eq!(percentile(&[7000], 999), 7.0);
+        assert_eq!(percentile(&[], 500), 0.0);
     }
 }

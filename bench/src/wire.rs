@@ -211,6 +211,7 @@ mod tests {
         status: 200,
         degraded: false,
         close: false,
+        json: false,
     };
 
     #[test]
@@ -247,6 +248,7 @@ mod tests {
                     status: 503,
                     degraded: true,
                     close: true,
+                    json: true,
                 },
                 "{}",
                 0,

@@ -114,7 +114,8 @@ fn target(head: &[u8]) -> Option<&str> {
 
 fn delay(number: u16, target: &str) -> Option<Duration> {
     let number = number.checked_sub(LATE)?;
-    let in_tail = number == TAIL_SERVICE && body::hash(&format!("{SEED}{target}")) % 20 == 0;
+    let in_tail =
+        number == TAIL_SERVICE && body::hash(&format!("{SEED}{target}")).is_multiple_of(20);
     Some(if in_tail { TAIL } else { DELAY })
 }
 
