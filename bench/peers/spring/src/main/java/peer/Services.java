@@ -29,6 +29,7 @@ class Services {
         var client = HttpClient.create(pool)
                 .option(ChannelOption.CONNECT_TIMEOUT_MILLIS, (int) LIMIT.toMillis())
                 .responseTimeout(LIMIT);
+        client.warmup().block();
         var common = builder.clone()
                 .clientConnector(new ReactorClientHttpConnector(client))
                 .codecs(codecs -> codecs.defaultCodecs().maxInMemorySize(MAX_BODY));
