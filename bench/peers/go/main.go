@@ -1,4 +1,4 @@
-// The peer of the benchmark in Go: net/http and encoding/json, nothing else. See ../../CONTRACT.md.
+// The peer of the benchmark in Go: net/http and encoding/json, nothing else. See ../../README.md.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// The peer of the benchmark in Node: fastify and undici. See ../../CONTRACT.md.
+// The peer of the benchmark in Node: fastify and undici. See ../../README.md.
 import fastify from 'fastify'
 import { Services } from './services.js'
 
