@@ -114,10 +114,12 @@ impl Run {
         &self.requests[record.asked % self.requests.len()]
     }
 
-    /// Asks once over `connection`, which is opened if need be and closed if it is of no more use.
-    async fn ask(&self, connection: &mut Option<Connection>, due: Instant) {
+    /// Asks once over `connection`, which is opened if need be and closed if it is of no more use; says
+    /// whether an answer came.
+    async fn ask(&self, connection: &mut Option<Connection>, due: Instant) -> bool {
         let request = self.next_request();
         let asked = exchange(self.address, connection, request).await;
+        let answered = asked.is_ok();
         let now = Instant::now();
         let mut record = self.record.borrow_mut();
         record.last = Some(now);
@@ -130,7 +132,7 @@ impl Run {
                 record
                     .nanoseconds
                     .push(u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX));
-                return;
+                return true;
             }
             Ok(head) if head.degraded => format!("{} and degraded", head.status),
             Ok(head) => format!("status {}", head.status),
@@ -141,6 +143,7 @@ impl Run {
         };
         record.failures += 1;
         record.first_failure.get_or_insert(failure);
+        answered
     }
 
     fn full(&self) -> bool {
@@ -182,8 +185,7 @@ async fn closed(run: &Rc<Run>, clients: usize, until: Instant) {
         tokio::task::spawn_local(async move {
             let mut connection = None;
             while Instant::now() < until && !run.full() {
-                run.ask(&mut connection, Instant::now()).await;
-                if connection.is_none() {
+                if !run.ask(&mut connection, Instant::now()).await {
                     // It could not connect or was thrown out: not again at once.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }

@@ -15,6 +15,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// A virtual machine that starts cold on a shared core.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// Within it the workers of the one before have left the port.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
 pub struct Process {
     name: String,
     child: Child,
@@ -30,8 +33,12 @@ impl Process {
         log: &Path,
     ) -> Result<Self, Error> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpStream::connect(address).is_ok() {
-            return Err(format!("port {port} is taken: {name} cannot have it").into());
+        let begin = Instant::now();
+        while TcpStream::connect(address).is_ok() {
+            if begin.elapsed() > END_LIMIT {
+                return Err(format!("port {port} is taken: {name} cannot have it").into());
+            }
+            sleep(Duration::from_millis(20));
         }
         let child = pinned(command, core)
             .stdin(Stdio::null())
