@@ -120,7 +120,9 @@ fn run(mut arguments: Arguments) -> Result<Vec<String>, Error> {
         arguments.rounds, arguments.seconds, arguments.clients
     );
     for table in [figures.table(), figures.ratios(), figures.bar()] {
-        println!("{table}");
+        if !table.is_empty() {
+            println!("{table}");
+        }
     }
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let path = place.results().join(format!("{seconds}.json"));
