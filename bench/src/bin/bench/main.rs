@@ -1,0 +1,234 @@
+//! The driver: starts the services, one peer after the other, and the load, and says what came of it. Every
+//! process is started anew for every measurement, and the peers take turns, so that what drifts on the
+//! machine meets all of them.
+
+mod check;
+mod measure;
+mod peer;
+mod process;
+mod report;
+mod sweep;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anabranch_bench::workload::Workload;
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+
+use crate::measure::{Latency, Load, Sample, Task, baseline, measure};
+use crate::peer::Place;
+use crate::report::Figures;
+use crate::sweep::Sweep;
+
+pub type Error = Box<dyn std::error::Error>;
+
+#[derive(Parser)]
+#[command(name = "bench/run", about = "Measures Anabranch and its peers.")]
+struct Arguments {
+    #[arg(value_enum, default_value = "peers")]
+    what: What,
+    /// Those to run, in this order.
+    #[arg(
+        long,
+        env = "BENCH_PEERS",
+        value_delimiter = ',',
+        default_value = "floor,tree,anabranch"
+    )]
+    peers: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "w1,w2,w3,w4,w5")]
+    workloads: Vec<Workload>,
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "calls,field,whole,routes,clients"
+    )]
+    sweeps: Vec<Sweep>,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How long one load lasts.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Clients of the closed loop.
+    #[arg(long, default_value_t = 32)]
+    clients: usize,
+    /// The peer's port; the next one is that of its admin listener.
+    #[arg(long, default_value_t = 18080)]
+    port: u16,
+    /// The first of eighteen.
+    #[arg(long, default_value_t = 21000)]
+    services_port: u16,
+    /// The peer has this core to itself.
+    #[arg(long, default_value_t = 0)]
+    peer_core: usize,
+    /// Services and load share this one.
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum What {
+    /// Compare the answers, then measure the workloads.
+    Peers,
+    /// The same, once and one second each: to see that it works.
+    Quick,
+    /// Compare the answers.
+    Check,
+    /// What a request costs as calls, bytes, routes and clients grow.
+    Sweep,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
+        Ok(failures) => {
+            for failure in failures {
+                eprintln!("FAILED {failure}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what was asked for; gives back the measurements that failed.
+fn run(mut arguments: Arguments) -> Result<Vec<String>, Error> {
+    if arguments.what == What::Quick {
+        (arguments.rounds, arguments.seconds) = (1, 1.0);
+    }
+    let place = place(&arguments)?;
+    fs::create_dir_all(place.results())?;
+    let _services = place.start_services()?;
+    let machine = machine();
+    let mut record = Record::default();
+    match arguments.what {
+        What::Sweep => measure_sweeps(&arguments, &place, &mut record)?,
+        What::Peers | What::Quick => measure_peers(&arguments, &place, &mut record)?,
+        What::Check => {
+            check::compare(&place, &arguments.peers, &arguments.workloads)?;
+            return Ok(Vec::new());
+        }
+    }
+    let figures = Figures::of(&record.samples);
+    println!(
+        "{machine}; {} rounds of {} s, {} clients, medians (smallest–largest)\n",
+        arguments.rounds, arguments.seconds, arguments.clients
+    );
+    for table in [figures.table(), figures.ratios(), figures.bar()] {
+        if !table.is_empty() {
+            println!("{table}");
+        }
+    }
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let path = place.results().join(format!("{seconds}.json"));
+    let result =
+        json!({ "machine": machine, "samples": record.samples, "failures": record.failures });
+    fs::write(&path, serde_json::to_vec_pretty(&result)?)?;
+    eprintln!("every sample: {}", path.display());
+    Ok(record.failures)
+}
+
+fn place(arguments: &Arguments) -> Result<Place, Error> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let program = std::env::current_exe()?;
+    let anabranch = std::env::var_os("ANABRANCH_BIN").map(PathBuf::from);
+    Ok(Place {
+        anabranch: anabranch.unwrap_or_else(|| folder.join("../target/release/anabranch")),
+        programs: program
+            .parent()
+            .ok_or("this program is in no folder")?
+            .to_owned(),
+        folder,
+        port: arguments.port,
+        services_port: arguments.services_port,
+        peer_core: arguments.peer_core,
+        load_core: arguments.load_core,
+    })
+}
+
+/// What was measured, and what could not be.
+#[derive(Default)]
+struct Record {
+    samples: Vec<Sample>,
+    failures: Vec<String>,
+}
+
+impl Record {
+    /// A peer that fails leaves no figure, and does not keep the others from theirs.
+    fn measure(&mut self, place: &Place, task: &Task) {
+        eprintln!("{}, {}", task.subject, task.peer);
+        match measure(place, task) {
+            Ok(sample) => self.samples.push(sample),
+            Err(error) => {
+                let failure = format!("{}, {}: {error}", task.subject, task.peer);
+                eprintln!("FAILED {failure}");
+                self.failures.push(failure);
+            }
+        }
+    }
+}
+
+fn measure_peers(arguments: &Arguments, place: &Place, record: &mut Record) -> Result<(), Error> {
+    let does = check::compare(place, &arguments.peers, &arguments.workloads)?;
+    let routes = place.routes();
+    for round in 1..=arguments.rounds {
+        eprintln!("round {round} of {}", arguments.rounds);
+        for &workload in &arguments.workloads {
+            let baseline = baseline(place, workload, arguments.seconds)?;
+            for peer in arguments
+                .peers
+                .iter()
+                .filter(|peer| does[*peer].contains(&workload))
+            {
+                let task = Task {
+                    subject: format!("{workload:?}"),
+                    peer,
+                    routes: &routes,
+                    load: Load::of(workload, arguments.clients, arguments.seconds),
+                    latency: Latency::of(workload, baseline),
+                };
+                record.measure(place, &task);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure_sweeps(arguments: &Arguments, place: &Place, record: &mut Record) -> Result<(), Error> {
+    for &sweep in &arguments.sweeps {
+        let points = sweep::points(place, sweep, arguments.clients, arguments.seconds)?;
+        for round in 1..=arguments.rounds {
+            eprintln!("{sweep:?}, round {round} of {}", arguments.rounds);
+            for point in &points {
+                for peer in point.peers {
+                    record.measure(place, &point.task(peer));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Processor, kernel, and whether it had something else to do.
+fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let models: Vec<&str> = processors
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, model)| model)
+        .collect();
+    let average = read("/proc/loadavg");
+    format!(
+        "{} × {}, Linux {}, load average {} at the start",
+        models.len(),
+        models.first().unwrap_or(&"an unknown processor"),
+        read("/proc/sys/kernel/osrelease").trim(),
+        average.split(' ').next().unwrap_or_default()
+    )
+}
