@@ -8,7 +8,8 @@ use bytes::Bytes;
 /// How the answers of the routes begin.
 pub const SIX_ANSWER: &str = r#"{"id":"42","price":{"id":"#;
 pub const CHAIN_ANSWER: &str = r#"{"order":"o-42","quantity":3,"customer":"Ada"#;
-pub const BUILT_ANSWER: &str = r#"{"id":"42","greeting":"Hello Ada","segment":"standard","names":["#;
+pub const BUILT_ANSWER: &str =
+    r#"{"id":"42","greeting":"Hello Ada","segment":"standard","names":["#;
 
 /// The body that answers the call of this name.
 pub fn of(call: &str) -> Bytes {
@@ -35,7 +36,10 @@ pub fn of(call: &str) -> Bytes {
 fn pricing(words: &mut Words) -> String {
     let discounts = list(2, |at| {
         let text = words.sentence(24);
-        format!(r#"{{"code":"d-{at}","percent":{},"text":"{text}"}}"#, at + 5)
+        format!(
+            r#"{{"code":"d-{at}","percent":{},"text":"{text}"}}"#,
+            at + 5
+        )
     });
     let terms = words.sentence(100);
     format!(

@@ -47,9 +47,15 @@ pub const ALL: &[Operation] = &[
     operation("render_url", || render_call("asked", "/prices/42/EUR?")),
     operation("render_json", || render_call("told", "/orders")),
     operation("stitch_moved", || stitch(routes::SIX, bodies::SIX_ANSWER)),
-    operation("stitch_built", || stitch(routes::BUILT, bodies::BUILT_ANSWER)),
-    operation("run_six_calls", || run_route(routes::SIX, bodies::SIX_ANSWER)),
-    operation("run_chain", || run_route(routes::CHAIN, bodies::CHAIN_ANSWER)),
+    operation("stitch_built", || {
+        stitch(routes::BUILT, bodies::BUILT_ANSWER)
+    }),
+    operation("run_six_calls", || {
+        run_route(routes::SIX, bodies::SIX_ANSWER)
+    }),
+    operation("run_chain", || {
+        run_route(routes::CHAIN, bodies::CHAIN_ANSWER)
+    }),
 ];
 
 const fn operation(name: &'static str, prepare: fn() -> Box<dyn FnMut()>) -> Operation {
@@ -77,7 +83,10 @@ impl Checked {
         let checked = Checked { route, call, bytes };
         let body = Body::check(checked.bytes.clone(), checked.demand(), checked.limits());
         let body = body.expect("the generator writes JSON");
-        assert!(body.slot(Slot(0)).is_some(), "the route reads what is there");
+        assert!(
+            body.slot(Slot(0)).is_some(),
+            "the route reads what is there"
+        );
         checked
     }
 
