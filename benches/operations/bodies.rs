@@ -133,7 +133,7 @@ fn item(words: &mut Words, at: usize, length: usize) -> String {
         r#"{{"sku":"s-{at}","name":"{name}","price":{{"amount":{}.95,"currency":"EUR"}},"rating":4.{},"stock":{},"tags":["new","small"],"text":"{text}"}}"#,
         at % 90 + 5,
         at % 10,
-        at % 3 == 0
+        at.is_multiple_of(3)
     )
 }
 
