@@ -16,6 +16,7 @@ use crate::downstream::headers;
 use crate::downstream::http1::Message;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, Identity};
+use crate::json::write_number;
 use crate::plan::settings::Endpoint;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -112,7 +113,11 @@ fn message(
     });
     match body.size_hint().exact() {
         Some(0) if !takes_a_body(method) => {}
-        Some(length) => put(&CONTENT_LENGTH, length.to_string().as_bytes()),
+        Some(length) => {
+            let mut digits = Vec::with_capacity(20);
+            write_number(&mut digits, length);
+            put(&CONTENT_LENGTH, &digits);
+        }
         None => put(&TRANSFER_ENCODING, b"chunked"),
     }
     head.extend_from_slice(b"\r\n\r\n");
@@ -125,7 +130,13 @@ fn message(
 
 /// A target of plain characters, without a segment of dots: what most are, told without parsing.
 fn is_plain(target: &str) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_~/!$&'()*+,;=:@?".contains(byte);
+    let is_plain = |byte: &u8| {
+        matches!(
+            byte,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b':' | b'&'..=b'-' | b'/' | b'_' | b'~' | b'!' | b'$'
+                | b';' | b'=' | b'@' | b'?'
+        )
+    };
     target.starts_with('/') && target.len() <= PLAIN_MOST && target.as_bytes().iter().all(is_plain)
 }
 
@@ -186,17 +197,24 @@ fn each_line(exchange: &Exchange, left: Duration, mut put: impl FnMut(&HeaderNam
     }
     let identity = &exchange.identity;
     put(&REQUEST_ID, identity.request_id.as_bytes());
-    put(&TRACEPARENT, traceparent(identity).as_bytes());
+    let mut value = Vec::with_capacity(64);
+    write_traceparent(&mut value, identity);
+    put(&TRACEPARENT, &value);
     if let Some(state) = &identity.trace_state {
         put(&TRACESTATE, state.as_bytes());
     }
-    let timeout = format!("{}ms", left.as_millis());
-    put(&REQUEST_TIMEOUT, timeout.as_bytes());
+    value.clear();
+    write_number(
+        &mut value,
+        u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+    );
+    value.extend_from_slice(b"ms");
+    put(&REQUEST_TIMEOUT, &value);
     put(&VIA, via(identity).as_bytes());
-    for (name, value) in [(ACCEPT, "application/json"), (USER_AGENT, "anabranch")] {
-        let is_there = exchange.headers.contains_key(&name) && !named.contains(&name);
+    for (name, value) in [(&ACCEPT, "application/json"), (&USER_AGENT, "anabranch")] {
+        let is_there = exchange.headers.contains_key(name) && !named.contains(name);
         if !is_there {
-            put(&name, value.as_bytes());
+            put(name, value.as_bytes());
         }
     }
 }
@@ -217,12 +235,21 @@ fn is_ours(name: &HeaderName) -> bool {
 }
 
 /// A span of its own in the client's trace.
-fn traceparent(identity: &Identity) -> String {
-    let span = fastrand::u64(1..);
-    format!(
-        "00-{}-{span:016x}-{:02x}",
-        identity.trace_id, identity.trace_flags
-    )
+fn write_traceparent(out: &mut Vec<u8>, identity: &Identity) {
+    out.extend_from_slice(b"00-");
+    out.extend_from_slice(identity.trace_id.as_bytes());
+    out.push(b'-');
+    write_hexadecimal(out, &fastrand::u64(1..).to_be_bytes());
+    out.push(b'-');
+    write_hexadecimal(out, &[identity.trace_flags]);
+}
+
+fn write_hexadecimal(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 0x0f)]);
+    }
 }
 
 fn via(identity: &Identity) -> Cow<'_, str> {

@@ -22,5 +22,5 @@ mod tests;
 pub use body::Body;
 pub use demand::{Demand, Slot, Step};
 pub use scan::{Fault, Limits, Scan};
-pub use text::write_text;
+pub use text::{write_number, write_text};
 pub use value::{Children, Elements, Kind, Members, Value};

@@ -2,29 +2,70 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::json::write_number;
+
 /// RFC 3339 in UTC with milliseconds: `2026-11-24T07:13:31.042Z`.
 pub fn rfc3339(moment: SystemTime) -> String {
-    let since = since_epoch(moment);
-    let (year, month, day) = civil(since.as_secs() / 86_400);
-    format!("{year:04}-{month:02}-{day:02}T{}Z", clock(moment))
+    let mut out = Vec::with_capacity(24);
+    write_rfc3339(&mut out, moment);
+    String::from_utf8(out).expect("digits are ASCII")
+}
+
+pub fn write_rfc3339(out: &mut Vec<u8>, moment: SystemTime) {
+    let (year, month, day) = civil(since_epoch(moment).as_secs() / 86_400);
+    write_digits(out, year, 4);
+    out.push(b'-');
+    write_digits(out, month, 2);
+    out.push(b'-');
+    write_digits(out, day, 2);
+    out.push(b'T');
+    write_clock(out, moment);
+    out.push(b'Z');
 }
 
 /// The time of day in UTC with milliseconds: `07:13:31.042`.
 pub fn clock(moment: SystemTime) -> String {
+    let mut out = Vec::with_capacity(12);
+    write_clock(&mut out, moment);
+    String::from_utf8(out).expect("digits are ASCII")
+}
+
+fn write_clock(out: &mut Vec<u8>, moment: SystemTime) {
     let since = since_epoch(moment);
     let second = since.as_secs() % 86_400;
-    format!(
-        "{:02}:{:02}:{:02}.{:03}",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis()
-    )
+    write_digits(out, second / 3600, 2);
+    out.push(b':');
+    write_digits(out, second / 60 % 60, 2);
+    out.push(b':');
+    write_digits(out, second % 60, 2);
+    out.push(b'.');
+    write_digits(out, u64::from(since.subsec_millis()), 3);
+}
+
+/// The last `count` digits of a number.
+fn write_digits(out: &mut Vec<u8>, number: u64, count: u32) {
+    for place in (0..count).rev() {
+        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
+    }
 }
 
 /// Milliseconds for a machine: `41.207`.
 pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
+}
+
+/// The same as JSON, to the microsecond: `41.207`, `41.0`.
+pub fn write_milliseconds(out: &mut Vec<u8>, duration: Duration) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    write_number(out, micros / 1_000);
+    out.push(b'.');
+    let rest = micros % 1_000;
+    let (rest, digits) = match (rest % 100, rest % 10) {
+        (0, _) => (rest / 100, 1),
+        (_, 0) => (rest / 10, 2),
+        _ => (rest, 3),
+    };
+    write_digits(out, rest, digits);
 }
 
 /// A duration for a person: `0.4 ms`, `41 ms`, `2 s`, `12.3 s`.

@@ -37,6 +37,10 @@ pub const HEAD_LINES: usize = 128;
 /// What is read at a time into the thread's buffer, and at least into a body's own.
 const READ_BYTES: usize = 32 * 1024;
 
+/// Room is made at once for a body of a length up to this; memory that nothing is read into costs
+/// nothing.
+const ROOM_BYTES: usize = 1024 * 1024;
+
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
@@ -382,7 +386,7 @@ fn poll_length<T: AsyncRead + Unpin>(
             add(into, taken)
         }
         true => {
-            into.reserve(most.min(READ_BYTES.max(into.len())));
+            into.reserve(most.min(ROOM_BYTES.max(into.len())));
             let count = ready!(poll_read_buf(Pin::new(io), context, &mut into.limit(most)))?;
             if count == 0 {
                 return Poll::Ready(Err(Trouble::Ended));
