@@ -91,7 +91,7 @@ impl Demand {
     /// The place one step below `place`, made when it is not there.
     fn below(&mut self, place: PlaceId, step: &Step) -> PlaceId {
         let known = match step {
-            Step::Name(name) => self.places[place].name(name),
+            Step::Name(name) => self.places[place].name(name.as_bytes()),
             Step::Index(index) => self.places[place].index(*index),
             Step::Every | Step::Deep => self.places[place].every,
         };
@@ -127,14 +127,19 @@ impl Demand {
 }
 
 impl Place {
-    pub(super) fn name(&self, name: &str) -> Option<PlaceId> {
-        let found = self.names.iter().find(|(known, _)| known == name)?;
+    pub(super) fn name(&self, name: &[u8]) -> Option<PlaceId> {
+        let found = (self.names.iter()).find(|(known, _)| known.as_bytes() == name)?;
         Some(found.1)
     }
 
     pub(super) fn index(&self, index: usize) -> Option<PlaceId> {
         let found = self.indexes.iter().find(|(known, _)| *known == index)?;
         Some(found.1)
+    }
+
+    /// Whether a step goes through an array that stands here.
+    pub(super) fn looks_into_arrays(&self) -> bool {
+        self.deep || self.every.is_some() || !self.indexes.is_empty()
     }
 
     /// Whether a step goes through an object that stands here.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use super::text;
 
@@ -18,15 +19,35 @@ const SMALL: usize = 16;
 pub(super) struct Key {
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) escaped: bool,
+    escaped: bool,
+    /// Equal for equal texts, so that most others are told apart without looking at them.
+    print: u64,
 }
 
 impl Key {
+    pub(super) fn new(buffer: &[u8], inside: Range<usize>, escaped: bool) -> Key {
+        let mut key = Key {
+            start: inside.start,
+            end: inside.end,
+            escaped,
+            print: 0,
+        };
+        key.print = match escaped {
+            false => print(buffer, inside),
+            true => {
+                let text = key.bytes(buffer);
+                print(&text, 0..text.len())
+            }
+        };
+        key
+    }
+
     pub(super) fn text(self, buffer: &[u8]) -> Cow<'_, str> {
         text::decode(&buffer[self.start..self.end])
     }
 
-    fn bytes(self, buffer: &[u8]) -> Cow<'_, [u8]> {
+    /// The bytes of its text.
+    pub(super) fn bytes(self, buffer: &[u8]) -> Cow<'_, [u8]> {
         if !self.escaped {
             return Cow::Borrowed(&buffer[self.start..self.end]);
         }
@@ -36,12 +57,37 @@ impl Key {
         }
     }
 
+    #[inline]
     fn equals(self, other: Key, buffer: &[u8]) -> bool {
+        self.print == other.print && self.has_text_of(other, buffer)
+    }
+
+    #[inline(never)]
+    fn has_text_of(self, other: Key, buffer: &[u8]) -> bool {
         if self.escaped || other.escaped {
             return self.bytes(buffer) == other.bytes(buffer);
         }
         buffer[self.start..self.end] == buffer[other.start..other.end]
     }
+}
+
+/// The length and the first and last bytes of a text, mixed.
+fn print(buffer: &[u8], text: Range<usize>) -> u64 {
+    let length = text.len();
+    let from = &buffer[text.start..];
+    let bytes = &from[..length];
+    let print = match (bytes.last_chunk(), from.first_chunk()) {
+        (Some(last), Some(first)) => {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(3)
+        }
+        // Fewer than eight bytes, and others behind them.
+        (None, Some(first)) => u64::from_le_bytes(*first) & ((1 << (8 * length)) - 1),
+        (_, None) => {
+            let bytes = bytes.iter().rev();
+            bytes.fold(0, |print, byte| print << 8 | u64::from(*byte))
+        }
+    };
+    print ^ (length as u64) << 56
 }
 
 /// The keys of the open objects, innermost last, in one list.

@@ -6,14 +6,17 @@
 //! Numbers therefore keep their digits and objects their order, and memory is bounded by the body.
 //!
 //! This module knows no path language and no limits of its own: `path` says what is read, the plan
-//! says how much is allowed. Read `scan.rs` for what is accepted, `value.rs` for what is found.
+//! says how much is allowed. Read `scan.rs` for what is accepted (`pass.rs` and `token.rs` for how that is
+//! quick), `value.rs` for what is found.
 
 mod body;
 mod demand;
 mod keys;
 mod number;
+mod pass;
 mod scan;
 mod text;
+mod token;
 mod value;
 
 #[cfg(test)]

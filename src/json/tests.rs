@@ -384,6 +384,7 @@ fn tree() -> impl Strategy<Value = Tree> {
         any::<i64>().prop_map(Tree::from),
         any::<f64>().prop_map(Tree::from),
         "[a-c\"\\\\\u{1}é😀]{0,12}".prop_map(Tree::from),
+        "[a-z ]{0,80}[é😀\n]{0,2}[a-z ]{0,40}".prop_map(Tree::from),
     ];
     leaf.prop_recursive(5, 60, 6, |inner| {
         prop_oneof![
@@ -434,6 +435,28 @@ fn places<'t>(tree: &'t Tree, steps: &mut Vec<Step>, out: &mut Vec<(Vec<Step>, &
     }
 }
 
+/// A place, what is done there (see [`apply`]), and with which byte.
+type Edit = (prop::sample::Index, usize, u8);
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let bytes = &b"[]{},:\"\\ue01-+.tfnr \n\x00\x1f\x80\xc3\xa9\xf0\x9f"[..];
+    (
+        any::<prop::sample::Index>(),
+        0usize..3,
+        prop::sample::select(bytes),
+    )
+}
+
+fn apply(edit: &Edit, text: &mut Vec<u8>) {
+    let (at, kind, byte) = *edit;
+    let at = at.index(text.len().max(1));
+    match kind {
+        0 if at < text.len() => text[at] = byte,
+        1 if at < text.len() => drop(text.remove(at)),
+        _ => text.insert(at.min(text.len()), byte),
+    }
+}
+
 fn accepted(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else {
         return false;
@@ -478,16 +501,38 @@ proptest! {
         }
     }
 
+    /// Fed byte by byte, the machine in `scan.rs` reads nearly all; fed at once, nearly nothing.
     #[test]
-    fn mutations_are_accepted_exactly_if_serde_json_accepts(tree in tree(), edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..3, prop::sample::select(&b"[]{},:\"\\ue01-+.tfnr \n\x00\x1f\x80\xc3\xa9\xf0\x9f"[..])), 1..4)) {
-        let mut text = serde_json::to_vec(&tree).unwrap();
-        for (at, kind, byte) in edits {
-            let at = at.index(text.len().max(1));
-            match kind {
-                0 if at < text.len() => text[at] = byte,
-                1 if at < text.len() => drop(text.remove(at)),
-                _ => text.insert(at.min(text.len()), byte),
-            }
+    fn the_quick_ways_see_what_the_machine_sees(tree in tree(), pretty in any::<bool>(), strict in any::<bool>(), looks in prop::collection::vec("[a-c*0.]( [a-c*0])?", 0..3), depth in 0u32..9, nodes in 0u32..60, edits in prop::collection::vec(edit(), 0..3)) {
+        let mut text = if pretty { serde_json::to_vec_pretty(&tree) } else { serde_json::to_vec(&tree) }.unwrap();
+        for edit in &edits {
+            apply(edit, &mut text);
+        }
+        let mut demand = Demand::default();
+        let whole = demand.slot(&[]);
+        for look in &looks {
+            demand.look(&names(&look.replace('.', "..")));
+        }
+        let demand = if strict { demand.strict() } else { demand };
+        let cuts: Vec<_> = (0..text.len()).collect();
+        for limits in [LIMITS, Limits { depth, nodes }] {
+            let check = |cuts: &[usize]| {
+                let mut scan = Scan::new(&demand, limits);
+                for cut in cuts {
+                    scan.advance(&text[..*cut])?;
+                }
+                scan.finish(Bytes::copy_from_slice(&text))
+            };
+            let found = |body: Body| (body.whole().bytes().to_vec(), body.slice(whole));
+            prop_assert_eq!(check(&[]).map(found), check(&cuts).map(found));
+        }
+    }
+
+    #[test]
+    fn mutations_are_accepted_exactly_if_serde_json_accepts(tree in tree(), pretty in any::<bool>(), edits in prop::collection::vec(edit(), 1..4)) {
+        let mut text = if pretty { serde_json::to_vec_pretty(&tree) } else { serde_json::to_vec(&tree) }.unwrap();
+        for edit in &edits {
+            apply(edit, &mut text);
         }
         let ours = body(&text, &Demand::default());
         prop_assert_eq!(ours.is_ok(), accepted(&text), "{:?}: {:?}", String::from_utf8_lossy(&text), ours);

@@ -1,43 +1,8 @@
-//! The inside of JSON strings: runs without specials, escapes, and writing them.
+//! The inside of JSON strings: escapes, and writing them. Runs without specials are in `token.rs`.
 
 use std::borrow::Cow;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// Where the run of plain characters that begins at `at` ends (at a quote, a backslash, a control
-/// character or the end of the buffer), and whether all of it is ASCII.
-pub(super) fn plain_run(buffer: &[u8], at: usize) -> (usize, bool) {
-    let mut at = at;
-    let mut seen = 0u64;
-    while let Some(word) = buffer.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*word);
-        if has_special(word) {
-            break;
-        }
-        seen |= word;
-        at += 8;
-    }
-    let mut ascii = seen & HIGHS == 0;
-    while let Some(&byte) = buffer.get(at) {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            break;
-        }
-        ascii &= byte < 0x80;
-        at += 1;
-    }
-    (at, ascii)
-}
-
-/// Whether one of eight bytes is a quote, a backslash or a control character. A byte above 0x7F may
-/// be taken for one only beside a true one, which the loop over bytes then sorts out.
-fn has_special(word: u64) -> bool {
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let quote = zero(word ^ (ONES * u64::from(b'"')));
-    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-    (quote | backslash | control) != 0
-}
+use super::token;
 
 /// What stands behind the backslash at `at`.
 pub(super) enum Escape {
@@ -134,7 +99,7 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut at = 0;
     loop {
-        let (stop, _) = plain_run(bytes, at);
+        let (stop, _) = token::plain_run(bytes, at);
         out.extend_from_slice(&bytes[at..stop]);
         let Some(&special) = bytes.get(stop) else {
             break;

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::{number, text};
+use super::{number, text, token};
 
 /// A JSON value as its bytes: valid, without white space around it. Cheap to copy.
 #[derive(Clone, Copy)]
@@ -273,43 +273,12 @@ impl<'a> Items<'a> {
     fn value(&mut self) -> Option<Value<'a>> {
         let start = self.at;
         self.at = match self.bytes.get(start)? {
-            b'"' => end_of_string(self.bytes, start),
-            b'{' | b'[' => end_of_container(self.bytes, start),
+            b'"' => token::end_of_string(self.bytes, start),
+            b'{' | b'[' => token::end_of_container(self.bytes, start),
             _ => end_of_word(self.bytes, start),
         };
         Some(Value(&self.bytes[start..self.at]))
     }
-}
-
-fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(rest) = bytes.get(at..) {
-        match memchr::memchr2(b'"', b'\\', rest) {
-            Some(found) if rest[found] == b'"' => return at + found + 1,
-            Some(found) => at += found + 2,
-            None => break,
-        }
-    }
-    bytes.len()
-}
-
-fn end_of_container(bytes: &[u8], start: usize) -> usize {
-    let mut at = start;
-    let mut depth = 0usize;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => {
-                at = end_of_string(bytes, at);
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 1 => return at + 1,
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-        at += 1;
-    }
-    bytes.len()
 }
 
 fn end_of_word(bytes: &[u8], start: usize) -> usize {
