@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING, USER_AGENT, VIA,
-};
+use http::header::{ACCEPT, CONTENT_LENGTH, EXPECT, HOST, HeaderName, USER_AGENT, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 
@@ -19,10 +17,55 @@ use crate::engine::fetch::{Exchange, Identity};
 use crate::json::write_number;
 use crate::plan::settings::Endpoint;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+/// A header of our own, and how HTTP/1.1 writes it up to its value.
+struct Ours {
+    name: HeaderName,
+    start: &'static [u8],
+}
+
+static REQUEST_ID: Ours = Ours {
+    name: HeaderName::from_static("x-request-id"),
+    start: b"\r\nx-request-id: ",
+};
+static TRACEPARENT: Ours = Ours {
+    name: HeaderName::from_static("traceparent"),
+    start: b"\r\ntraceparent: ",
+};
+static TRACESTATE: Ours = Ours {
+    name: HeaderName::from_static("tracestate"),
+    start: b"\r\ntracestate: ",
+};
+static REQUEST_TIMEOUT: Ours = Ours {
+    name: HeaderName::from_static("x-request-timeout"),
+    start: b"\r\nx-request-timeout: ",
+};
+static OUR_VIA: Ours = Ours {
+    name: VIA,
+    start: b"\r\nvia: ",
+};
+static OUR_ACCEPT: Ours = Ours {
+    name: ACCEPT,
+    start: b"\r\naccept: ",
+};
+static OUR_USER_AGENT: Ours = Ours {
+    name: USER_AGENT,
+    start: b"\r\nuser-agent: ",
+};
+
+/// The name of a line, with what stands before it and behind it in HTTP/1.1.
+enum Name<'n> {
+    OfCall(&'n HeaderName),
+    Ours(&'static Ours),
+}
+
+impl Name<'_> {
+    fn of(&self) -> &HeaderName {
+        match self {
+            Name::OfCall(name) => name,
+            Name::Ours(ours) => &ours.name,
+        }
+    }
+}
 
 /// Room for a head of the usual length.
 const HEAD_CAPACITY: usize = 512;
@@ -75,7 +118,7 @@ fn request(
     let mut headers = HeaderMap::new();
     each_line(exchange, left, |name, value| {
         if let Ok(value) = HeaderValue::from_bytes(value) {
-            headers.append(name, value);
+            headers.append(name.of(), value);
         }
     });
     // The library says the length of what has one.
@@ -100,25 +143,26 @@ fn message(
     for piece in [method.as_str(), " ", &endpoint.prefix, target, " HTTP/1.1"] {
         head.extend_from_slice(piece.as_bytes());
     }
-    let mut put = |name: &HeaderName, value: &[u8]| {
-        for piece in [b"\r\n", name.as_str().as_bytes(), b": ", value] {
-            head.extend_from_slice(piece);
-        }
-    };
-    put(&HOST, endpoint.authority.as_bytes());
+    head.extend_from_slice(b"\r\nhost: ");
+    head.extend_from_slice(endpoint.authority.as_bytes());
     each_line(exchange, left, |name, value| {
-        if is_value(value) {
-            put(name, value);
+        match name {
+            Name::OfCall(name) => {
+                for piece in [b"\r\n", name.as_str().as_bytes(), b": "] {
+                    head.extend_from_slice(piece);
+                }
+            }
+            Name::Ours(ours) => head.extend_from_slice(ours.start),
         }
+        head.extend_from_slice(value);
     });
     match body.size_hint().exact() {
         Some(0) if !takes_a_body(method) => {}
         Some(length) => {
-            let mut digits = Vec::with_capacity(20);
-            write_number(&mut digits, length);
-            put(&CONTENT_LENGTH, &digits);
+            head.extend_from_slice(b"\r\ncontent-length: ");
+            write_number(&mut head, length);
         }
-        None => put(&TRANSFER_ENCODING, b"chunked"),
+        None => head.extend_from_slice(b"\r\ntransfer-encoding: chunked"),
     }
     head.extend_from_slice(b"\r\n\r\n");
     Some(Message {
@@ -138,12 +182,6 @@ fn is_plain(target: &str) -> bool {
         )
     };
     target.starts_with('/') && target.len() <= PLAIN_MOST && target.as_bytes().iter().all(is_plain)
-}
-
-/// RFC 9110 §5.5, as strict as the http crate.
-fn is_value(value: &[u8]) -> bool {
-    let is_value_byte = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
-    value.iter().all(is_value_byte)
 }
 
 /// RFC 9110 §8.6: such a request says so when it has none.
@@ -187,21 +225,21 @@ fn is_dots(segment: &str) -> bool {
 }
 
 /// The exchange's end-to-end headers, and those that every call gets; ours win, but for `accept` and
-/// `user-agent`.
-fn each_line(exchange: &Exchange, left: Duration, mut put: impl FnMut(&HeaderName, &[u8])) {
+/// `user-agent`. What an [`Identity`] holds may stand in a header.
+fn each_line(exchange: &Exchange, left: Duration, mut put: impl FnMut(Name<'_>, &[u8])) {
     let named = headers::named_by_connection(&exchange.headers);
     for (name, value) in &exchange.headers {
         if !is_ours(name) && !headers::is_hop_by_hop(name) && !named.contains(name) {
-            put(name, value.as_bytes());
+            put(Name::OfCall(name), value.as_bytes());
         }
     }
     let identity = &exchange.identity;
-    put(&REQUEST_ID, identity.request_id.as_bytes());
+    put(Name::Ours(&REQUEST_ID), identity.request_id.as_bytes());
     let mut value = Vec::with_capacity(64);
     write_traceparent(&mut value, identity);
-    put(&TRACEPARENT, &value);
+    put(Name::Ours(&TRACEPARENT), &value);
     if let Some(state) = &identity.trace_state {
-        put(&TRACESTATE, state.as_bytes());
+        put(Name::Ours(&TRACESTATE), state.as_bytes());
     }
     value.clear();
     write_number(
@@ -209,12 +247,16 @@ fn each_line(exchange: &Exchange, left: Duration, mut put: impl FnMut(&HeaderNam
         u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
     );
     value.extend_from_slice(b"ms");
-    put(&REQUEST_TIMEOUT, &value);
-    put(&VIA, via(identity).as_bytes());
-    for (name, value) in [(&ACCEPT, "application/json"), (&USER_AGENT, "anabranch")] {
-        let is_there = exchange.headers.contains_key(name) && !named.contains(name);
+    put(Name::Ours(&REQUEST_TIMEOUT), &value);
+    put(Name::Ours(&OUR_VIA), via(identity).as_bytes());
+    let defaults: [(&'static Ours, &[u8]); 2] = [
+        (&OUR_ACCEPT, b"application/json"),
+        (&OUR_USER_AGENT, b"anabranch"),
+    ];
+    for (ours, value) in defaults {
+        let is_there = exchange.headers.contains_key(&ours.name) && !named.contains(&ours.name);
         if !is_there {
-            put(name, value.as_bytes());
+            put(Name::Ours(ours), value);
         }
     }
 }
@@ -225,10 +267,10 @@ fn is_ours(name: &HeaderName) -> bool {
         &HOST,
         &CONTENT_LENGTH,
         &EXPECT,
-        &REQUEST_ID,
-        &TRACEPARENT,
-        &TRACESTATE,
-        &REQUEST_TIMEOUT,
+        &REQUEST_ID.name,
+        &TRACEPARENT.name,
+        &TRACESTATE.name,
+        &REQUEST_TIMEOUT.name,
         &VIA,
     ];
     ours.contains(&name)
@@ -323,11 +365,6 @@ mod tests {
             if is_plain(&target) {
                 prop_assert!(checked(&endpoint("/v1"), &target).is_some(), "{}", target);
             }
-        }
-
-        #[test]
-        fn a_value_is_what_the_http_crate_takes(value: Vec<u8>) {
-            prop_assert_eq!(is_value(&value), HeaderValue::from_bytes(&value).is_ok());
         }
 
         #[test]

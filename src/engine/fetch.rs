@@ -118,7 +118,8 @@ impl Exchange {
     }
 }
 
-/// What every call of a run sends beside its own headers.
+/// What every call of a run sends beside its own headers. Each text may stand in one: its maker has
+/// taken it from a header, or made it of digits.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub request_id: String,
