@@ -172,9 +172,7 @@ impl<D: Dial> Pool<D> {
                 Err(back) => one = back,
             }
         }
-        if state.idle.len() >= self.keep.max_idle {
-            state.idle.remove(0);
-        }
+        // More than `max_idle` for now: under load the next request wants it before the sweep comes.
         state.idle.push(Idle { one, until });
         drop(state);
         self.sweep_later();
@@ -297,13 +295,16 @@ impl<D: Dial> Pool<D> {
         }
     }
 
-    /// Drops what is too old, too long idle, or closed by the peer. Says whether anything is left.
+    /// Drops what is too old, too long idle, closed by the peer, or beyond `max_idle`, the coldest
+    /// first. Says whether anything is left.
     fn drop_dead(&self) -> bool {
         let now = Instant::now();
         let mut state = self.state();
         state
             .idle
             .retain_mut(|idle| now < idle.until && idle.one.is_reusable());
+        let beyond = state.idle.len().saturating_sub(self.keep.max_idle);
+        state.idle.drain(..beyond);
         let limit = self.keep.idle;
         state
             .shared
