@@ -2,7 +2,8 @@
 //! then run over and over.
 //!
 //! `check`: a service's body from its bytes to the ranges that a route reads. `match`: one request
-//! against a thousand routes. `render`: what one call sends. `stitch`: an answer out of settled calls.
+//! against a thousand routes. `render`: what one call sends. The wire: a request's head, an answer's, and
+//! the line in the access log. `stitch`: an answer out of settled calls.
 //! `run`: the engine from a matched request to its reply, with services that answer at once by bodies
 //! that are checked already, so that what is left is what the engine itself costs.
 
@@ -12,7 +13,11 @@ mod services;
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use anabranch::downstream::connection::{Outgoing, Prepared};
+use anabranch::downstream::http1::{self, answer::Parsed};
+use anabranch::downstream::send;
 use anabranch::engine::context::{Context, Settled};
 use anabranch::engine::outcome::Outcome;
 use anabranch::engine::render::{self, Ends};
@@ -22,9 +27,11 @@ use anabranch::engine::run::run;
 use anabranch::json::{Body, Demand, Limits, Scan, Slot};
 use anabranch::plan::matcher::{Match, Matcher};
 use anabranch::plan::pattern::Pattern;
+use anabranch::plan::settings::Endpoint;
 use anabranch::plan::{CallId, ResponseBody, Route};
+use anabranch::telemetry::{Finished, access};
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Version};
 use services::Services;
 use tokio::runtime::Runtime;
 
@@ -46,6 +53,9 @@ pub const ALL: &[Operation] = &[
     operation("match_1000_routes", match_among_many),
     operation("render_url", || render_call("asked", "/prices/42/EUR?")),
     operation("render_json", || render_call("told", "/orders")),
+    operation("write_request", write_request),
+    operation("parse_answer_head", parse_answer_head),
+    operation("access_line", access_line),
     operation("stitch_moved", || stitch(routes::SIX, bodies::SIX_ANSWER)),
     operation("stitch_built", || {
         stitch(routes::BUILT, bodies::BUILT_ANSWER)
@@ -166,6 +176,72 @@ fn render_call(name: &'static str, begins: &str) -> Box<dyn FnMut()> {
     })
 }
 
+// === the wire ===
+
+fn write_request() -> Box<dyn FnMut()> {
+    let route = routes::compiled(routes::SENT);
+    let call = routes::call(&route, "asked");
+    let runtime = runtime();
+    let accepted = runtime.block_on(async { services::accepted(&route) });
+    let ends = Ends {
+        deadline: accepted.request.deadline,
+        ends_with_route: true,
+    };
+    let context = Context::new(&route, &accepted);
+    let exchange = render::exchange(&route, call, &context, None, ends);
+    let exchange = exchange.expect("all that the call reads is there");
+    let endpoint = Endpoint {
+        https: false,
+        host: "pricing".into(),
+        port: 8080,
+        prefix: "".into(),
+        authority: "pricing:8080".into(),
+    };
+    Box::new(move || {
+        let body = Outgoing::Whole(Bytes::new());
+        let left = Duration::from_millis(250);
+        let prepared = send::prepare(&exchange, &endpoint, Version::HTTP_11, left, body);
+        assert!(matches!(
+            black_box(prepared),
+            Ok(Prepared::One(message)) if message.head.ends_with(b"\r\n\r\n")
+        ));
+    })
+}
+
+fn parse_answer_head() -> Box<dyn FnMut()> {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 420\r\n\
+        date: Wed, 25 Nov 2026 12:00:00 GMT\r\nconnection: keep-alive\r\n\r\n";
+    Box::new(move || {
+        let parsed = http1::answer::parse(black_box(head), false);
+        assert!(matches!(black_box(parsed), Ok(Parsed::Final(..))));
+    })
+}
+
+fn access_line() -> Box<dyn FnMut()> {
+    let route = routes::compiled(routes::SIX);
+    let services = Services::of(&route);
+    let reply = runtime().block_on(answer(&route, &services));
+    let finished = Finished {
+        request_id: "0123456789abcdef0123456789abcdef".into(),
+        trace_id: "0123456789abcdef0123456789abcdef".into(),
+        method: Some(Method::GET),
+        path: "/v1/products/42".into(),
+        client: std::net::Ipv4Addr::LOCALHOST.into(),
+        generation: 1,
+        route: Some(route),
+        status: 200,
+        elapsed: Duration::from_micros(1234),
+        failure: None,
+        record: Some(reply.record),
+    };
+    let mut out = Vec::with_capacity(4096);
+    Box::new(move || {
+        out.clear();
+        access::write_json(&mut out, SystemTime::UNIX_EPOCH, black_box(&finished));
+        assert!(black_box(&out).ends_with(b"\"client\":\"127.0.0.1\"}"));
+    })
+}
+
 // === stitch ===
 
 fn stitch(text: &str, expected: &str) -> Box<dyn FnMut()> {
@@ -193,7 +269,7 @@ fn settled<'r>(route: &'r Route, accepted: &'r Accepted, services: &Services) ->
     let mut context = Context::new(route, accepted);
     for (place, settled) in context.settled.iter_mut().enumerate() {
         let outcome = Outcome::answered(services.answer(CallId(place)), None);
-        *settled = Some(Settled::One(outcome));
+        *settled = Some(Settled::One(Box::new(outcome)));
     }
     context
 }

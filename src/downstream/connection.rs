@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 use crate::downstream::fault::SourceBroke;
-use crate::downstream::http1::{self, HEAD_BYTES, Message, Trouble};
+use crate::downstream::http1::{self, HEAD_BYTES, Message, Room, Trouble};
 use crate::downstream::meter::{Counts, Meter};
 use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::Stream;
@@ -167,7 +167,7 @@ impl<T: Wire> Lease<T> {
     ) -> Poll<Option<Result<(), Broken>>> {
         match self {
             Lease::One(one) => {
-                let filled = ready!(one.poll_fill(into, context));
+                let filled = ready!(one.poll_fill(into, Room::Whole, context));
                 Poll::Ready(filled.map(|filled| filled.map_err(Broken::One)))
             }
             Lease::Two(two) => {
@@ -182,8 +182,8 @@ impl<T: Wire> Lease<T> {
         match self {
             Lease::One(one) => {
                 let mut into = BytesMut::new();
-                let filled = ready!(one.poll_fill(&mut into, context));
-                let data = filled.map(|filled| filled.map(|()| into.freeze()));
+                let filled = ready!(one.poll_fill(&mut into, Room::Part, context));
+                let data = filled.map(|filled| filled.map(|()| fitted(into)));
                 Poll::Ready(data.map(|data| data.map_err(Broken::One)))
             }
             Lease::Two(two) => two.poll_data(context),
@@ -207,6 +207,14 @@ impl<T: Wire> Lease<T> {
                 None => SizeHint::with_exact(0),
             },
         }
+    }
+}
+
+/// A part that may be kept for a while, without the room that it did not fill.
+fn fitted(part: BytesMut) -> Bytes {
+    match part.len() < part.capacity() / 4 {
+        true => Bytes::copy_from_slice(&part),
+        false => part.freeze(),
     }
 }
 

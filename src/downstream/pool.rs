@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::downstream::connection::{Lease, One, Shared, Wire};
@@ -23,6 +24,9 @@ use crate::policy::retry::Known;
 
 /// How often idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How many are closed before others have their turn.
+const CLOSED_AT_ONCE: usize = 64;
 
 /// The connections to one endpoint.
 pub struct Pool<D: Dial> {
@@ -295,16 +299,16 @@ impl<D: Dial> Pool<D> {
         }
     }
 
-    /// Drops what is too old, too long idle, closed by the peer, or beyond `max_idle`, the coldest
-    /// first. Says whether anything is left.
-    fn drop_dead(&self) -> bool {
+    /// Drops what is too old, too long idle or closed by the peer, and takes out what is beyond
+    /// `max_idle`, the coldest first. Says whether anything is left.
+    fn drop_dead(&self) -> (bool, Vec<Idle<D::Io>>) {
         let now = Instant::now();
         let mut state = self.state();
         state
             .idle
             .retain_mut(|idle| now < idle.until && idle.one.is_reusable());
         let beyond = state.idle.len().saturating_sub(self.keep.max_idle);
-        state.idle.drain(..beyond);
+        let surplus = state.idle.drain(..beyond).collect();
         let limit = self.keep.idle;
         state
             .shared
@@ -314,7 +318,7 @@ impl<D: Dial> Pool<D> {
             // Inside the lock, so that what is given back next starts a new sweep.
             self.sweeping.store(false, Ordering::Release);
         }
-        left
+        (left, surplus)
     }
 
     fn state(&self) -> MutexGuard<'_, State<D::Io>> {
@@ -325,9 +329,16 @@ impl<D: Dial> Pool<D> {
 async fn sweep<D: Dial>(pool: Weak<Pool<D>>) {
     loop {
         sleep(SWEEP_EVERY).await;
-        match pool.upgrade() {
-            Some(pool) if pool.drop_dead() => {}
-            _ => return,
+        let Some((is_left, surplus)) = pool.upgrade().map(|pool| pool.drop_dead()) else {
+            return;
+        };
+        // To close thousands at once would keep everybody else waiting.
+        let mut surplus = surplus.into_iter();
+        while surplus.by_ref().take(CLOSED_AT_ONCE).map(drop).count() == CLOSED_AT_ONCE {
+            yield_now().await;
+        }
+        if !is_left {
+            return;
         }
     }
 }

@@ -229,7 +229,9 @@ fn is_dots(segment: &str) -> bool {
 fn each_line(exchange: &Exchange, left: Duration, mut put: impl FnMut(Name<'_>, &[u8])) {
     let named = headers::named_by_connection(&exchange.headers);
     for (name, value) in &exchange.headers {
-        if !is_ours(name) && !headers::is_hop_by_hop(name) && !named.contains(name) {
+        let is_replaced =
+            is_ours(name) || (*name == TRACESTATE.name && exchange.identity.trace_state.is_some());
+        if !is_replaced && !headers::is_hop_by_hop(name) && !named.contains(name) {
             put(Name::OfCall(name), value.as_bytes());
         }
     }
@@ -269,7 +271,6 @@ fn is_ours(name: &HeaderName) -> bool {
         &EXPECT,
         &REQUEST_ID.name,
         &TRACEPARENT.name,
-        &TRACESTATE.name,
         &REQUEST_TIMEOUT.name,
         &VIA,
     ];

@@ -233,7 +233,8 @@ impl<'r> Run<'r> {
         let settled = self.context.settled.iter().flatten();
         let bodies = settled.flat_map(Settled::outcomes);
         let parts = bodies.filter_map(|outcome| outcome.body.as_ref());
-        512 + parts.map(Body::asked_for).sum::<usize>()
+        let asked_for: usize = parts.map(Body::asked_for).sum();
+        512 + asked_for.min(1024 * 1024)
     }
 
     fn status(&self) -> Result<u16, RouteFailure<'r>> {

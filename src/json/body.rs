@@ -44,9 +44,10 @@ impl Body {
         Some(self.bytes.slice(part))
     }
 
-    /// The bytes of all the parts together.
+    /// The bytes of all the parts together; those that lie in each other count once.
     pub fn asked_for(&self) -> usize {
-        self.parts.iter().flatten().map(Range::len).sum()
+        let parts = self.parts.iter().flatten().map(Range::len);
+        parts.sum::<usize>().min(self.bytes.len())
     }
 
     pub fn whole(&self) -> Value<'_> {

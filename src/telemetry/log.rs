@@ -20,7 +20,7 @@ pub(super) const QUEUE: usize = 4096;
 /// What is written in one go, at most about this much.
 const BATCH: usize = 64 * 1024;
 
-/// How long the writer rests after it has written. Lines that come meanwhile are written together, and
+/// How long the writer rests after it has written all there was. Lines that come meanwhile are written together, and
 /// whoever queues one need not wake it: that would cost a request more than the line itself.
 const REST: Duration = Duration::from_millis(5);
 
@@ -178,19 +178,23 @@ fn write_lines(
     let mut batch = Vec::with_capacity(BATCH);
     while let Ok((moment, line)) = lines.recv() {
         let mut taken = 1;
+        let mut is_drained = false;
         write_line(&mut batch, moment, &line, form);
-        while batch.len() < BATCH
-            && let Ok((moment, line)) = lines.try_recv()
-        {
-            taken += 1;
-            write_line(&mut batch, moment, &line, form);
+        while batch.len() < BATCH && !is_drained {
+            match lines.try_recv() {
+                Ok((moment, line)) => {
+                    taken += 1;
+                    write_line(&mut batch, moment, &line, form);
+                }
+                Err(_) => is_drained = true,
+            }
         }
         // A reader that has gone away is no reason to stop serving.
         let _ = sink.write_all(&batch).and_then(|()| sink.flush());
         batch.clear();
         *written.count.lock().unwrap_or_else(PoisonError::into_inner) += taken;
         written.bell.notify_all();
-        if taken < QUEUE as u64 / 8 {
+        if is_drained {
             std::thread::sleep(REST);
         }
     }

@@ -163,7 +163,8 @@ impl Reader {
     }
 
     fn finish(mut self, bodiless: bool) -> Result<Head, Trouble> {
-        for name in &self.named {
+        // The length is not `Connection`'s to hide (RFC 9110 §7.6.1).
+        for name in self.named.iter().filter(|name| **name != CONTENT_LENGTH) {
             self.headers.remove(name);
         }
         let framing = match (self.is_chunked, self.length) {

@@ -34,12 +34,17 @@ use crate::downstream::meter::{Counts, Meter};
 pub const HEAD_BYTES: usize = 64 * 1024;
 pub const HEAD_LINES: usize = 128;
 
-/// What is read at a time into the thread's buffer, and at least into a body's own.
+/// What is read at a time where nobody knows how much will come.
 const READ_BYTES: usize = 32 * 1024;
 
-/// Room is made at once for a body of a length up to this; memory that nothing is read into costs
-/// nothing.
-const ROOM_BYTES: usize = 1024 * 1024;
+/// How much room is made at once for a body of a known length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// For all of it, up to a megabyte: it is collected. Memory that nothing is read into costs nothing.
+    Whole,
+    /// For a part, which is handed on.
+    Part,
+}
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
@@ -220,6 +225,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
     pub fn poll_fill(
         &mut self,
         into: &mut BytesMut,
+        room: Room,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<(), Trouble>>> {
         if !self.writing.is_done()
@@ -240,6 +246,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
             Rest::Length(left) => {
                 ready!(poll_length(
                     left,
+                    room.bytes().max(into.len()),
                     &mut self.io,
                     &mut self.rest,
                     into,
@@ -325,6 +332,13 @@ impl Heading {
             bytes = &joined;
         }
         loop {
+            // No answer begins with an empty line; what is left of another exchange might.
+            if bytes.starts_with(b"\r") || bytes.starts_with(b"\n") {
+                return Err(Trouble::Malformed {
+                    status: None,
+                    detail: "the answer begins with an empty line",
+                });
+            }
             match answer::parse(bytes, self.bodiless)? {
                 Parsed::Partial => {
                     self.partial = bytes.to_vec();
@@ -374,6 +388,7 @@ enum Filled {
 
 fn poll_length<T: AsyncRead + Unpin>(
     left: &mut u64,
+    room: usize,
     io: &mut T,
     rest: &mut BytesMut,
     into: &mut BytesMut,
@@ -386,7 +401,7 @@ fn poll_length<T: AsyncRead + Unpin>(
             add(into, taken)
         }
         true => {
-            into.reserve(most.min(ROOM_BYTES.max(into.len())));
+            into.reserve(most.min(room));
             let count = ready!(poll_read_buf(Pin::new(io), context, &mut into.limit(most)))?;
             if count == 0 {
                 return Poll::Ready(Err(Trouble::Ended));
@@ -449,7 +464,9 @@ fn poll_until_close<T: AsyncRead + Unpin>(
         return Poll::Ready(Ok(Filled::More));
     }
     into.reserve(READ_BYTES.max(into.len()));
-    let count = ready!(poll_read_buf(Pin::new(io), context, into))?;
+    // No more than this beyond whatever limit the reader has.
+    let mut part = into.limit(READ_BYTES);
+    let count = ready!(poll_read_buf(Pin::new(io), context, &mut part))?;
     Poll::Ready(Ok(match count {
         0 => Filled::End,
         _ => Filled::More,
@@ -474,6 +491,15 @@ fn poll_read<'b, T: AsyncRead + Unpin>(
     ready!(Pin::new(io).poll_read(context, &mut filled))?;
     let count = filled.filled().len();
     Poll::Ready(Ok(&buffer[..count]))
+}
+
+impl Room {
+    fn bytes(self) -> usize {
+        match self {
+            Room::Whole => 1024 * 1024,
+            Room::Part => 64 * 1024,
+        }
+    }
 }
 
 // === impl Trouble

@@ -116,7 +116,7 @@ fn ours(script: Script, is_head: bool) -> Went {
     let mut context = Context::from_waker(Waker::noop());
     let mut body = BytesMut::new();
     loop {
-        match one.poll_fill(&mut body, &mut context) {
+        match one.poll_fill(&mut body, Room::Whole, &mut context) {
             Poll::Ready(Some(Ok(()))) => {}
             Poll::Ready(Some(Err(_))) => return Went::Broke,
             Poll::Ready(None) => break,
@@ -309,6 +309,8 @@ fn what_is_cut_off_or_malformed_breaks() {
     check("HTTP/1.1 100 C\r\n\r\n");
     check("HTTP/2 200 OK\r\n\r\n");
     check("SSH-2.0-x\r\n");
+    check("\r\nHTTP/1.1 204 No\r\n\r\n");
+    check("HTTP/1.1 100 C\r\n\r\n\nHTTP/1.1 204 No\r\n\r\n");
     check("HTTP/1.1 099 OK\r\n\r\n");
     check("HTTP/1.1 200 OK\r\na b: c\r\n\r\n");
     check("HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n");
@@ -491,9 +493,56 @@ fn an_answer_before_the_request_is_sent_is_taken_and_ends_the_connection() {
     assert_eq!(head.status.as_u16(), 413);
     let mut body = BytesMut::new();
     let mut context = Context::from_waker(Waker::noop());
-    assert!(one.poll_fill(&mut body, &mut context).is_ready());
+    assert!(
+        one.poll_fill(&mut body, Room::Whole, &mut context)
+            .is_ready()
+    );
     assert_eq!(&body[..], b"no");
     assert!(!one.is_reusable());
+}
+
+/// Over a pipe so narrow that both sides wait for each other all the time.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_is_woken() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (near, mut far) = tokio::io::duplex(7);
+    let body = "0123456789".repeat(100);
+    let expected = format!("A\r\n{}0\r\n\r\n", format!("3e8\r\n{body}\r\n").repeat(2));
+    let service = async {
+        let mut got = vec![0; expected.len()];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(String::from_utf8(got).unwrap(), expected);
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{body}");
+        far.write_all(answer.as_bytes()).await.unwrap();
+        far
+    };
+    let frames: Vec<_> = [body.clone(), body.clone()]
+        .map(|frame| Ok(http_body::Frame::data(Bytes::from(frame))))
+        .into();
+    let source = StreamBody::new(futures_util::stream::iter(frames));
+    let call = async {
+        let mut one = One::new(near, Instant::now());
+        let message = Message {
+            head: b"A\r\n".to_vec(),
+            body: Outgoing::Streamed(source.boxed_unsync()),
+            is_head: false,
+        };
+        one.send(message).await.unwrap();
+        let mut got = BytesMut::new();
+        let fill = |context: &mut Context<'_>| one.poll_fill(&mut got, Room::Whole, context);
+        let mut fill = fill;
+        while let Some(filled) = std::future::poll_fn(&mut fill).await {
+            filled.unwrap();
+        }
+        assert!(one.is_reusable());
+        got
+    };
+    // On the paused clock a lost waker is a timeout at once.
+    let both = async { tokio::join!(service, call) };
+    let (_far, got) = tokio::time::timeout(std::time::Duration::from_secs(1), both)
+        .await
+        .expect("both are woken");
+    assert_eq!(got, body.as_bytes());
 }
 
 /// Answers that are right, nearly right, and wrong.
