@@ -127,7 +127,9 @@ fn ours(script: Script, is_head: bool) -> Went {
     Went::Whole(head.status.as_u16(), head.headers, body.to_vec(), reusable)
 }
 
-fn of_hyper(script: Script, is_head: bool) -> Went {
+fn of_hyper(mut script: Script, is_head: bool) -> Went {
+    // hyper looks before it has anything to send.
+    script.after = 1;
     let work = async {
         let mut builder = hyper::client::conn::http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES).max_headers(HEAD_LINES);
@@ -161,10 +163,7 @@ fn of_hyper(script: Script, is_head: bool) -> Went {
         .await;
         let (head, body) = match went {
             Ok(parts) => parts,
-            Err(error) => {
-                eprintln!("{error:?}");
-                return Went::Broke;
-            }
+            Err(_) => return Went::Broke,
         };
         let mut headers = head.headers;
         keep_end_to_end(&mut headers);
@@ -643,7 +642,7 @@ proptest! {
                 prop_assert_eq!((status, headers, body), (s, h, b));
                 prop_assert!(may_be_used || !reusable, "we would use it again");
             }
-            (Went::Broke, Went::Whole(..)) => {
+            (Went::Broke, Went::Whole(..) | Went::Waits) => {
                 let text = String::from_utf8_lossy(&bytes).to_lowercase();
                 prop_assert!(
                     text.contains("transfer-encoding") || text.contains("content-length"),
