@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+/// A request makes some hundred small allocations, and long bodies come and go: glibc's costs a fifth more
+/// in all for the first, and a third for the second, which it gives back to the system each time
+/// (`docs/performance.md`). Without huge pages, with which it takes twice the memory at rest.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     anabranch::cli::run().into()
 }
