@@ -211,7 +211,7 @@ fn checked(status: StatusCode, mut headers: HeaderMap) -> Result<HeaderMap, Faul
     if headers::written_size(&headers) > HEAD_BYTES {
         return rejected(Code::TooLarge, "the head of the answer is too large");
     }
-    if headers::lengths_differ(&headers) {
+    if headers::lengths_differ(&headers) || headers::is_transfer_coded(&headers) {
         let fault = Fault::answered(Code::ProtocolError, status.as_u16());
         return Err(fault.with_detail("the answer's framing is not clear"));
     }

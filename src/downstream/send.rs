@@ -23,34 +23,23 @@ struct Ours {
     start: &'static [u8],
 }
 
-static REQUEST_ID: Ours = Ours {
-    name: HeaderName::from_static("x-request-id"),
-    start: b"\r\nx-request-id: ",
-};
-static TRACEPARENT: Ours = Ours {
-    name: HeaderName::from_static("traceparent"),
-    start: b"\r\ntraceparent: ",
-};
-static TRACESTATE: Ours = Ours {
-    name: HeaderName::from_static("tracestate"),
-    start: b"\r\ntracestate: ",
-};
-static REQUEST_TIMEOUT: Ours = Ours {
-    name: HeaderName::from_static("x-request-timeout"),
-    start: b"\r\nx-request-timeout: ",
-};
-static OUR_VIA: Ours = Ours {
-    name: VIA,
-    start: b"\r\nvia: ",
-};
-static OUR_ACCEPT: Ours = Ours {
-    name: ACCEPT,
-    start: b"\r\naccept: ",
-};
-static OUR_USER_AGENT: Ours = Ours {
-    name: USER_AGENT,
-    start: b"\r\nuser-agent: ",
-};
+const fn ours(name: HeaderName, start: &'static [u8]) -> Ours {
+    Ours { name, start }
+}
+
+static REQUEST_ID: Ours = ours(
+    HeaderName::from_static("x-request-id"),
+    b"\r\nx-request-id: ",
+);
+static TRACEPARENT: Ours = ours(HeaderName::from_static("traceparent"), b"\r\ntraceparent: ");
+static TRACESTATE: Ours = ours(HeaderName::from_static("tracestate"), b"\r\ntracestate: ");
+static REQUEST_TIMEOUT: Ours = ours(
+    HeaderName::from_static("x-request-timeout"),
+    b"\r\nx-request-timeout: ",
+);
+static OUR_VIA: Ours = ours(VIA, b"\r\nvia: ");
+static OUR_ACCEPT: Ours = ours(ACCEPT, b"\r\naccept: ");
+static OUR_USER_AGENT: Ours = ours(USER_AGENT, b"\r\nuser-agent: ");
 
 /// The name of a line, with what stands before it and behind it in HTTP/1.1.
 enum Name<'n> {

@@ -78,7 +78,7 @@ pub fn parse(bytes: &[u8], bodiless: bool) -> Result<Parsed, Trouble> {
     for line in &*response.headers {
         reader.take(line, bytes, &source)?;
     }
-    Ok(Parsed::Final(reader.finish(bodiless)?, length))
+    Ok(Parsed::Final(reader.finish(bodiless), length))
 }
 
 /// Reads the lines of one head.
@@ -162,7 +162,7 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(mut self, bodiless: bool) -> Result<Head, Trouble> {
+    fn finish(mut self, bodiless: bool) -> Head {
         // The length is not `Connection`'s to hide (RFC 9110 §7.6.1).
         for name in self.named.iter().filter(|name| **name != CONTENT_LENGTH) {
             self.headers.remove(name);
@@ -180,13 +180,13 @@ impl Reader {
             && self.status != StatusCode::SWITCHING_PROTOCOLS
             // Framed in two ways: what follows on the connection cannot be trusted.
             && !is_doubtful;
-        Ok(Head {
+        Head {
             status: self.status,
             headers: self.headers,
             framing,
             persists,
             keep_alive: self.keep_alive,
-        })
+        }
     }
 
     fn unclear(&self) -> Trouble {
