@@ -131,6 +131,9 @@ impl Reader {
             }
             "transfer-encoding" => {
                 // Anything else was not asked for, and a second `chunked` is no coding we know.
+                if self.is_chunked {
+                    return Err(self.unclear());
+                }
                 for token in headers::parts(text) {
                     if self.is_chunked || !token.eq_ignore_ascii_case("chunked") {
                         return Err(self.unclear());

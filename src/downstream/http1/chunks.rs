@@ -34,6 +34,7 @@ enum State {
     DataLineEnd,
     /// At the beginning of a trailer line, or of the empty line that ends them.
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerEnd,
     LastEnd,
@@ -98,9 +99,11 @@ impl Chunks {
             (State::LastEnd, b'\n') => State::End,
             (State::Trailer, b'\r') => State::TrailerEnd,
             (State::TrailerEnd, b'\n') => State::TrailerStart,
-            (State::TrailerStart | State::Trailer, b'\t' | b' '..=b'~' | 0x80..) => {
-                self.count(State::Trailer)?
+            (State::TrailerStart | State::TrailerName, _) if is_token(byte) => {
+                self.count(State::TrailerName)?
             }
+            (State::TrailerName, b':') => self.count(State::Trailer)?,
+            (State::Trailer, b'\t' | b' '..=b'~' | 0x80..) => self.count(State::Trailer)?,
             (State::DataEnd | State::DataLineEnd, _) => {
                 return Err(bad("a chunk's data is longer than its size"));
             }
@@ -117,6 +120,11 @@ impl Chunks {
             false => Ok(state),
         }
     }
+}
+
+/// Whether it may stand in a field's name (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn bad(detail: &'static str) -> Trouble {
@@ -178,6 +186,10 @@ mod tests {
         check("3;a\n\r\n");
         check("3 4\r\nabc\r\n");
         check("0\r\nx: y\n\r\n");
+        check("0\r\nx\r\n\r\n");
+        check("0\r\n: y\r\n\r\n");
+        check("0\r\nx y: z\r\n\r\n");
+        check("0\r\n\u{e9}: y\r\n\r\n");
         check("0\r\nx\0: y\r\n\r\n");
         check("0000000000000003\r\nabc\r\n");
         check("ffffffffffffffff\r\n");
