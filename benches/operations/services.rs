@@ -56,7 +56,7 @@ fn headers() -> HeaderMap {
 }
 
 impl Fetch for Services {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
+    async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         Fetched {
             result: Ok(self.answer(exchange.call)),
             attempts: 1,
@@ -64,7 +64,7 @@ impl Fetch for Services {
         }
     }
 
-    async fn open(&self, _: Exchange, _: StreamedRequest) -> Opened {
+    async fn open(&self, _: Arc<Exchange>, _: StreamedRequest) -> Opened {
         unreachable!("no route of the benches passes an answer")
     }
 }

@@ -272,7 +272,7 @@ async fn after(client: &Client, detached: Vec<Exchange>) {
         let name = exchange.route.calls[exchange.call.0].name.clone();
         let timeout = exchange.route.calls[exchange.call.0].timeout;
         exchange.deadline = Instant::now() + timeout.unwrap_or(DETACHED);
-        let fetched = client.fetch(exchange).await;
+        let fetched = client.fetch(exchange.into()).await;
         let came_of_it = match fetched.result {
             Ok(answer) => answer.status.to_string(),
             Err(error) => error.code.name().to_owned(),

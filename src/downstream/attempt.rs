@@ -1,6 +1,7 @@
 //! One attempt on the wire: a connection, the request, the answer. What it needs of the run that it
 //! belongs to is owned, so that a write which was sent can be left to finish alone.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -130,30 +131,39 @@ pub struct Carriage<D: Dial, F> {
 }
 
 impl<D: Dial, F: Finish<D>> Carriage<D, F> {
-    /// Sends the request and finishes its answer.
-    pub async fn carry(mut self, request: Prepared) -> Result<F::Done, Failed<D>> {
+    /// Sends the request and finishes its answer. No `async fn`: that would hold the carriage twice.
+    pub fn carry(
+        mut self,
+        request: Prepared,
+    ) -> impl Future<Output = Result<F::Done, Failed<D>>> + Send {
         let counts = self.lease.counts();
         let shared = self.lease.version() == http::Version::HTTP_2;
         let start = self.attempt.will_be_sent_over(&counts, shared);
-        let head = match self.lease.send(request).await {
-            Ok(head) => head,
-            Err(broken) => {
-                let around = Circumstances {
-                    reused: self.lease.is_used(),
-                    shared,
-                    may_replay: self.may_replay,
-                    repeatable: self.exchange.call().repeatable,
-                    moved: counts.since(start),
-                };
-                return Err(fault::of_head(&broken, around).into());
-            }
-        };
-        let inbound = Inbound::accept(head, self.lease, self.pool, self.attempt)?;
-        if let Some((shelf, service)) = &self.writes {
-            let status = inbound.status.as_u16();
-            shelf.invalidate(&self.exchange, service, status, &inbound.headers);
+        self.lease.begin(request);
+        async move {
+            let head = match poll_fn(|context| self.lease.poll_head(context)).await {
+                Ok(head) => head,
+                Err(broken) => {
+                    let around = Circumstances {
+                        reused: self.lease.is_used(),
+                        shared,
+                        may_replay: self.may_replay,
+                        repeatable: self.exchange.call().repeatable,
+                        moved: counts.since(start),
+                    };
+                    return Err(fault::of_head(&broken, around).into());
+                }
+            };
+            let finished = {
+                let inbound = Inbound::accept(head, self.lease, self.pool, self.attempt)?;
+                if let Some((shelf, service)) = &self.writes {
+                    let status = inbound.status.as_u16();
+                    shelf.invalidate(&self.exchange, service, status, &inbound.headers);
+                }
+                self.finish.finish(&self.exchange, inbound)
+            };
+            finished.await
         }
-        self.finish.finish(&self.exchange, inbound).await
     }
 
     /// As [`Carriage::carry`], in a task of its own: until the call's clock or [`Attempt::cut`] ends

@@ -88,6 +88,7 @@ pub struct Two {
     sender: http2::SendRequest<Outgoing>,
     used: bool,
     stream: Arc<OpenStream>,
+    unanswered: Option<Unanswered>,
     /// The body of its answer, until that has ended.
     incoming: Option<Incoming>,
 }
@@ -143,19 +144,27 @@ impl<T: Wire> Lease<T> {
         }
     }
 
-    /// Sends a request, prepared for this version, and waits for the head of the answer.
-    pub async fn send(&mut self, prepared: Prepared) -> Result<Head, Broken> {
+    /// Takes a request, prepared for this version, to be sent with [`Lease::poll_head`].
+    pub fn begin(&mut self, prepared: Prepared) {
         match (self, prepared) {
-            (Lease::One(one), Prepared::One(message)) => {
-                let head = one.send(message).await.map_err(Broken::One)?;
-                Ok(Head {
+            (Lease::One(one), Prepared::One(message)) => one.begin(message),
+            (Lease::Two(two), Prepared::Two(request)) => two.begin(request),
+            _ => unreachable!("a request is prepared for the version of its lease"),
+        }
+    }
+
+    /// Sends the request and waits for the head of its answer.
+    pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+        match self {
+            Lease::One(one) => {
+                let head = ready!(one.poll_head(context)).map_err(Broken::One)?;
+                Poll::Ready(Ok(Head {
                     status: head.status,
                     headers: head.headers,
                     keep_alive: head.keep_alive,
-                })
+                }))
             }
-            (Lease::Two(two), Prepared::Two(request)) => two.send(request).await,
-            _ => unreachable!("a request is prepared for the version of its lease"),
+            Lease::Two(two) => two.poll_head(context),
         }
     }
 
@@ -287,6 +296,7 @@ impl Shared {
             sender: self.sender.clone(),
             used,
             stream: Arc::new(OpenStream(self.state.clone())),
+            unanswered: None,
             incoming: None,
         })
     }
@@ -327,22 +337,29 @@ struct Unanswered {
 }
 
 impl Two {
-    async fn send(&mut self, request: Request<Outgoing>) -> Result<Head, Broken> {
+    fn begin(&mut self, request: Request<Outgoing>) {
         let sending = self.sender.try_send_request(request);
-        let mut unanswered = Unanswered {
+        self.unanswered = Some(Unanswered {
             sending: Some(Box::pin(async move { sending.await.map_err(broken) })),
             stream: self.stream.clone(),
-        };
-        let sending = unanswered.sending.as_mut().expect("it was put there");
-        let answered = sending.as_mut().await;
-        unanswered.sending = None;
+        });
+    }
+
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+        let sending = self.unanswered.as_mut();
+        let sending = sending.and_then(|unanswered| unanswered.sending.as_mut());
+        let sending = sending.expect("a request was begun and is not answered");
+        let answered = ready!(sending.as_mut().poll(context));
+        if let Some(mut unanswered) = self.unanswered.take() {
+            unanswered.sending = None;
+        }
         let (head, incoming) = answered?.into_parts();
         self.incoming = Some(incoming);
-        Ok(Head {
+        Poll::Ready(Ok(Head {
             status: head.status,
             headers: head.headers,
             keep_alive: None,
-        })
+        }))
     }
 
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {

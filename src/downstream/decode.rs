@@ -109,15 +109,11 @@ impl<'r, D: Dial> Reader<'r, D> {
 
     /// Waits for more; `false` at the end of the body.
     async fn more(&mut self) -> Result<bool, Fault> {
-        if self
-            .inbound
-            .length()
-            .is_some_and(|length| self.is_too_long(length))
-            && self.inbound.flow.size_hint().upper() != Some(0)
-        {
+        let before = self.received.len();
+        let to_come = self.inbound.flow.size_hint().lower();
+        if self.is_too_long(before as u64 + to_come) {
             return Err(self.too_large());
         }
-        let before = self.received.len();
         let Some(filled) = self.inbound.flow.fill(&mut self.received).await else {
             return Ok(false);
         };

@@ -64,9 +64,7 @@ impl Missed {
 }
 
 /// Makes one call, or gives what is known already.
-pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Exchange) -> Fetched {
-    // Moved no more from here on, however many layers there are.
-    let exchange = Arc::new(exchange);
+pub async fn fetch<D: Dial>(client: &Client<D>, exchange: Arc<Exchange>) -> Fetched {
     let call = exchange.call();
     if call.cache.is_none() && !call.coalesce {
         return fetch_alone(client, exchange).await;

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body::SizeHint;
 use tokio::time::timeout;
@@ -82,12 +81,6 @@ impl<D: Dial> Inbound<D> {
             headers: is_gone.then(|| Arc::new(self.headers.clone())),
             ..self.fault(fault::code_of_status(self.status))
         }
-    }
-
-    /// The length of the body, if the head says it.
-    pub fn length(&self) -> Option<u64> {
-        let text = self.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
-        text.parse().ok()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use http::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::downstream::attempt::{Attempt, Carriage, Failed, Finish, verdict};
@@ -558,19 +559,22 @@ pub struct Whole {
 impl<D: Dial> Finish<D> for Whole {
     type Done = Answer;
 
-    async fn finish(
+    fn finish(
         self,
         exchange: &Exchange,
         mut inbound: Inbound<D>,
-    ) -> Result<Answer, Failed<D>> {
-        if self.validates && inbound.status == http::StatusCode::NOT_MODIFIED {
-            return Ok(decode::not_modified(inbound, &self.process));
+    ) -> impl Future<Output = Result<Answer, Failed<D>>> + Send {
+        let Whole { process, validates } = self;
+        async move {
+            if validates && inbound.status == StatusCode::NOT_MODIFIED {
+                return Ok(decode::not_modified(inbound, &process));
+            }
+            let answer = decode::answer(exchange, &mut inbound, &process).await;
+            answer.map_err(|fault| {
+                inbound.flow.discard(&process.leftovers);
+                fault.into()
+            })
         }
-        let answer = decode::answer(exchange, &mut inbound, &self.process).await;
-        answer.map_err(|fault| {
-            inbound.flow.discard(&self.process.leftovers);
-            fault.into()
-        })
     }
 
     fn hand_on(self, _: &Exchange, _: Inbound<D>) -> Answer {
@@ -588,17 +592,19 @@ impl<D: Dial> Finish<D> for HeadOnly {
     type Done = Head;
 
     /// Any complete answer is handed on; one that is no 2xx only if no retry takes its place.
-    async fn finish(self, exchange: &Exchange, inbound: Inbound<D>) -> Result<Head, Failed<D>> {
-        if inbound.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(inbound.status_fault().into());
-        }
-        if !inbound.status.is_success() {
-            return Err(Failed {
+    fn finish(
+        self,
+        exchange: &Exchange,
+        inbound: Inbound<D>,
+    ) -> impl Future<Output = Result<Head, Failed<D>>> + Send {
+        std::future::ready(match inbound.status {
+            StatusCode::SWITCHING_PROTOCOLS => Err(inbound.status_fault().into()),
+            status if status.is_success() => Ok(self.hand_on(exchange, inbound)),
+            _ => Err(Failed {
                 fault: inbound.status_fault(),
                 answer: Some(Box::new(inbound)),
-            });
-        }
-        Ok(self.hand_on(exchange, inbound))
+            }),
+        })
     }
 
     fn hand_on(self, exchange: &Exchange, inbound: Inbound<D>) -> Head {

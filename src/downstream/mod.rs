@@ -296,16 +296,20 @@ fn times<D: Dial>(table: &Table, previous: Option<&Client<D>>) -> AllTimes {
 }
 
 impl<D: Dial> Fetch for Client<D> {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
-        front::fetch(self, exchange).await
+    fn fetch(&self, exchange: Arc<Exchange>) -> impl Future<Output = Fetched> + Send {
+        front::fetch(self, exchange)
     }
 
-    async fn open(&self, exchange: Exchange, body: StreamedRequest) -> Opened {
+    fn open(
+        &self,
+        exchange: Arc<Exchange>,
+        body: StreamedRequest,
+    ) -> impl Future<Output = Opened> + Send {
         let stream = match body {
             StreamedRequest::Buffered => None,
             StreamedRequest::Stream(stream) => Some(stream),
         };
-        passed::open(self, Arc::new(exchange), stream).await
+        passed::open(self, exchange, stream)
     }
 
     fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {

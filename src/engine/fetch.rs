@@ -22,12 +22,12 @@ use crate::policy::memory::Reservation;
 /// was already sent, which is left to finish, unread.
 pub trait Fetch: Send + Sync {
     /// Reads the whole body, checks it by `call.raw_demand`, and judges it by `success_when`.
-    fn fetch(&self, exchange: Exchange) -> impl Future<Output = Fetched> + Send;
+    fn fetch(&self, exchange: Arc<Exchange>) -> impl Future<Output = Fetched> + Send;
 
     /// For `response: { pass: … }`: ends with the response head; any complete answer is a success.
     fn open(
         &self,
-        exchange: Exchange,
+        exchange: Arc<Exchange>,
         body: StreamedRequest,
     ) -> impl Future<Output = Opened> + Send;
 

@@ -25,7 +25,7 @@ use crate::engine::code::Code;
 use crate::engine::context::{Context, Settled, WithReply};
 use crate::engine::errors::Entry;
 use crate::engine::fetch::{
-    Answer, CacheNote, CallError, Exchange, Fetch, Fetched, LEAST_TIME, Made, STITCH_RESERVE,
+    Answer, CacheNote, CallError, Exchange, Fetch, Fetched, LEAST_TIME, STITCH_RESERVE,
 };
 use crate::engine::outcome::Outcome;
 use crate::engine::reply::Reply;
@@ -219,7 +219,7 @@ impl<'r> Run<'r> {
             Ok(exchange) => {
                 let state = &mut self.running(id).items[item];
                 state.stage = Stage::Asking;
-                state.made = exchange.made.clone();
+                state.made = Some(exchange.made.clone());
                 self.launch(id, Aim::Item(item), exchange);
             }
             Err(error) => self.fail_item(id, item, error),
@@ -252,7 +252,7 @@ impl<'r> Run<'r> {
 
     fn launch(&mut self, call: CallId, aim: Aim, exchange: Exchange) {
         let ticket = Ticket { call, aim };
-        self.launches.push(Launch::Call(ticket, exchange));
+        self.launches.push(Launch::Call(ticket, Arc::new(exchange)));
     }
 
     /// Renders `called`, which is `owner` itself or a call of its chain.
@@ -307,7 +307,7 @@ impl<'r> Run<'r> {
         let running = self.running(id);
         running.attempts += fetched.attempts;
         running.items[item].attempts = fetched.attempts;
-        running.items[item].made = Made::default();
+        running.items[item].made = None;
         let note = fetched.note;
         running.items[item].note = note;
         let taken = fetched

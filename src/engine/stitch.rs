@@ -147,7 +147,7 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
         Err(failure) => return failed(run.call_error(failure), 0),
     };
     let body = streamed(run).map_or(StreamedRequest::Buffered, StreamedRequest::Stream);
-    match timeout_at(run.end, fetch.open(exchange, body)).await {
+    match timeout_at(run.end, fetch.open(exchange.into(), body)).await {
         Ok(opened) => opened,
         Err(_) => failed(CallError::new(Code::Timeout), 1),
     }

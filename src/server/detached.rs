@@ -99,7 +99,7 @@ async fn send<F: Fetch>(fetch: Arc<F>, meters: Arc<Meters>, mut exchange: Exchan
     let route = exchange.route.clone();
     let call = exchange.call;
     exchange.deadline = started + route.calls[call.0].timeout.unwrap_or(TIMEOUT);
-    let fetched = fetch.fetch(exchange).await;
+    let fetched = fetch.fetch(exchange.into()).await;
     let (outcome, code, status) = match &fetched.result {
         Ok(answer) => (Outcome::Live, None, Some(answer.status)),
         Err(error) => (Outcome::Failed, Some(error.code), error.status),

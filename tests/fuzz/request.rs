@@ -103,7 +103,7 @@ struct Service {
 }
 
 impl Fetch for Service {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
+    async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let demand = &exchange.route.calls[exchange.call.0].raw_demand;
         let bytes = Bytes::from_static(br#"{"a":[1,2]}"#);
@@ -120,7 +120,7 @@ impl Fetch for Service {
         }
     }
 
-    async fn open(&self, _: Exchange, body: StreamedRequest) -> Opened {
+    async fn open(&self, _: Arc<Exchange>, body: StreamedRequest) -> Opened {
         if let StreamedRequest::Stream(body) = body
             && body.collect().await.is_err()
         {

@@ -164,7 +164,7 @@ pub fn hold(bytes: &[u8]) {
 async fn check_whole(service: Service, call: CallId) {
     let began = Instant::now();
     let fetched = client(service)
-        .fetch(exchange(&TABLE.routes[0], call))
+        .fetch(exchange(&TABLE.routes[0], call).into())
         .await;
     check_time(began);
     let Ok(answer) = fetched.result else { return };
@@ -181,7 +181,7 @@ async fn check_passed(service: Service) {
     let began = Instant::now();
     let exchange = exchange(&TABLE.routes[1], CallId(0));
     let opened = client(service)
-        .open(exchange, StreamedRequest::Buffered)
+        .open(exchange.into(), StreamedRequest::Buffered)
         .await;
     check_time(began);
     if let Ok(head) = opened.result {

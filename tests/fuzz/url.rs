@@ -82,9 +82,9 @@ pub const TOKENS: [&str; 32] = [
 struct Recorder(Mutex<Vec<(String, String)>>);
 
 impl Fetch for Recorder {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
+    async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         let name = exchange.route.calls[exchange.call.0].name.clone();
-        self.0.lock().unwrap().push((name, exchange.target));
+        self.0.lock().unwrap().push((name, exchange.target.clone()));
         Fetched {
             result: Err(CallError::new(Code::ConnectRefused)),
             attempts: 1,
@@ -92,7 +92,7 @@ impl Fetch for Recorder {
         }
     }
 
-    async fn open(&self, _: Exchange, _: StreamedRequest) -> Opened {
+    async fn open(&self, _: Arc<Exchange>, _: StreamedRequest) -> Opened {
         unreachable!("the route passes nothing through")
     }
 }

@@ -2,6 +2,7 @@
 //! it was asked.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -204,7 +205,7 @@ pub fn describe(exchange: &Exchange) -> String {
 }
 
 impl Fetch for Services {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
+    async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         let mut entry = Entry::begin(self, &exchange);
         let (scripted, attempts, note) = self.answer(&exchange).await;
         entry.is_answered = true;
@@ -236,7 +237,7 @@ impl Fetch for Services {
         })
     }
 
-    async fn open(&self, exchange: Exchange, _: StreamedRequest) -> Opened {
+    async fn open(&self, exchange: Arc<Exchange>, _: StreamedRequest) -> Opened {
         let mut entry = Entry::begin(self, &exchange);
         let (scripted, attempts, note) = self.answer(&exchange).await;
         entry.is_answered = true;

@@ -135,16 +135,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
         self.used = true;
     }
 
-    /// Sends a request and waits for the head of its final answer. The request may still be on its
-    /// way then; reading the body goes on with it.
-    pub async fn send(&mut self, message: Message) -> Result<Head, Trouble> {
+    /// Takes a request, to be sent with [`One::poll_head`].
+    pub fn begin(&mut self, message: Message) {
         self.reading = Reading::Head(Heading {
             bodiless: message.is_head,
             partial: Vec::new(),
             interim: 0,
         });
         self.writing = Writing::new(message);
-        std::future::poll_fn(|context| self.poll_head(context)).await
     }
 
     /// Whether another request may be sent: the last exchange is complete on both sides, nothing
@@ -163,7 +161,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
         polled.is_pending()
     }
 
-    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Trouble>> {
+    /// Sends the request and reads the head of its final answer. The request may still be on its way
+    /// then; reading the body goes on with it.
+    pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Trouble>> {
         let mut failed = None;
         match self.writing.poll(&mut self.io, context) {
             Poll::Ready(Err(Trouble::SourceBroke)) => {
@@ -397,7 +397,11 @@ fn poll_length<T: AsyncRead + Unpin>(
     let most = usize::try_from(*left).unwrap_or(usize::MAX);
     let count = match rest.is_empty() {
         false => {
-            let taken = rest.split_to(most.min(rest.len()));
+            // Mostly that is all, and need not be divided.
+            let taken = match most >= rest.len() {
+                true => std::mem::take(rest),
+                false => rest.split_to(most),
+            };
             add(into, taken)
         }
         true => {

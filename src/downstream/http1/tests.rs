@@ -87,6 +87,13 @@ impl AsyncWrite for Script {
     }
 }
 
+impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
+    async fn send(&mut self, message: Message) -> Result<Head, Trouble> {
+        self.begin(message);
+        std::future::poll_fn(|context| self.poll_head(context)).await
+    }
+}
+
 fn get(is_head: bool) -> Message {
     let method = if is_head { "HEAD" } else { "GET" };
     Message {

@@ -287,7 +287,7 @@ async fn success_when_is_asked_of_any_answer() {
         let mut exchange = exchange(once(Call { decode, ..get() }), 1000);
         let route = std::sync::Arc::get_mut(&mut exchange.route).unwrap();
         judged(route, condition);
-        let found = shown(&fixture.client.fetch(exchange).await);
+        let found = shown(&fixture.client.fetch(exchange.into()).await);
         assert_eq!(found, format!("{expected} x1"), "{condition} {page}");
     }
     let page = |status: &str, body: &str| answer(status, "", body);
@@ -372,7 +372,7 @@ async fn the_service_sees_what_the_file_says_and_what_we_add() {
     ] {
         exchange.headers.insert(name, value.parse().unwrap());
     }
-    fixture.client.fetch(exchange).await.result.unwrap();
+    fixture.client.fetch(exchange.into()).await.result.unwrap();
     let request = requests.recv().await.unwrap();
     let mut lines: Vec<&str> = request.trim_end().lines().collect();
     assert_eq!(lines.remove(0), "GET /base/me?page=1 HTTP/1.1");
@@ -415,7 +415,7 @@ async fn a_body_is_framed_by_its_length() {
         }));
         let mut exchange = exchange(call, 250);
         exchange.body = Bytes::from_static(body.as_bytes());
-        fixture.client.fetch(exchange).await.result.unwrap();
+        fixture.client.fetch(exchange.into()).await.result.unwrap();
         let request = requests.recv().await.unwrap();
         let (head, sent) = request.split_once("\r\n\r\n").unwrap();
         let mut lines = head.lines();
@@ -446,7 +446,7 @@ async fn what_the_file_sets_wins_over_what_we_add() {
     exchange
         .headers
         .insert("user-agent", "mine".parse().unwrap());
-    fixture.client.fetch(exchange).await.result.unwrap();
+    fixture.client.fetch(exchange.into()).await.result.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(request.contains("\r\naccept: text/plain\r\n"), "{request}");
     assert!(request.contains("\r\nuser-agent: mine\r\n"), "{request}");

@@ -68,7 +68,7 @@ async fn ask(fixture: &Fixture<Piped>, call: Call) -> String {
 }
 
 async fn ask_with(fixture: &Fixture<Piped>, call: Call, lines: &[(&'static str, &str)]) -> String {
-    told(&fixture.client.fetch(with(call, lines)).await)
+    told(&fixture.client.fetch(with(call, lines).into()).await)
 }
 
 fn with(call: Call, lines: &[(&'static str, &str)]) -> Exchange {
@@ -425,11 +425,11 @@ async fn a_purge_finds_a_path_however_it_is_written() {
         for written in ["/p%20%c3%a9/@1", "/p é/@1", "/p%20%C3%A9/%401"] {
             let mut exchange = exchange(cached(by(ttl)), 1000);
             exchange.target = "/p%20%c3%a9/@1?x=1".into();
-            let first = told(&fixture.client.fetch(exchange.clone()).await);
+            let first = told(&fixture.client.fetch(exchange.clone().into()).await);
             assert!(first.contains("stored"), "{first}");
             assert_eq!(shelf.purge("users", Some("/p%2520%c3%a9/@1")), 0);
             assert!(shelf.purge("users", Some(written)) > 0, "{written}");
-            let again = told(&fixture.client.fetch(exchange).await);
+            let again = told(&fixture.client.fetch(exchange.into()).await);
             assert!(again.contains("stored"), "{again}");
             shelf.purge("users", None);
         }
@@ -468,7 +468,7 @@ fn passed(cache: Cache) -> Call {
 async fn pass(fixture: &Fixture<Piped>, call: Call, lines: &[(&'static str, &str)]) -> String {
     let opened = fixture
         .client
-        .open(with(call, lines), StreamedRequest::Buffered)
+        .open(with(call, lines).into(), StreamedRequest::Buffered)
         .await;
     let told = fate(opened.note);
     let head = opened.result.ok().unwrap();
@@ -524,7 +524,7 @@ async fn what_breaks_off_or_is_too_long_is_not_kept() {
     };
     let opened = fixture
         .client
-        .open(exchange(call(), 1000), StreamedRequest::Buffered)
+        .open(exchange(call(), 1000).into(), StreamedRequest::Buffered)
         .await;
     // The head has come; of the body only a part is read, and the rest is dropped.
     drop(opened);
@@ -584,7 +584,10 @@ async fn a_part_is_cut_out_of_what_is_kept() {
     advance(seconds(6)).await;
     let opened = fixture
         .client
-        .open(with(call(), &range("bytes=-3")), StreamedRequest::Buffered)
+        .open(
+            with(call(), &range("bytes=-3")).into(),
+            StreamedRequest::Buffered,
+        )
         .await;
     assert_eq!(fate(opened.note), "stale 304, stored");
     let head = opened.result.ok().unwrap();
@@ -663,7 +666,7 @@ async fn nothing_stale_is_given_against_the_word_of_the_service_when_it_is_cut_o
         advance(seconds(3)).await;
         let opened = fixture
             .client
-            .open(exchange(call(), 1000), StreamedRequest::Buffered)
+            .open(exchange(call(), 1000).into(), StreamedRequest::Buffered)
             .await;
         let error = opened.result.err().map(|error| error.code);
         assert_eq!(error, Some(Code::Reset), "{word}");
@@ -709,7 +712,7 @@ async fn a_kept_answer_is_passed_in_place_of_a_failure_where_it_may_be() {
     for covered in [Code::ServiceUnavailable, Code::ProtocolError] {
         let opened = fixture
             .client
-            .open(exchange(call(), 1000), StreamedRequest::Buffered)
+            .open(exchange(call(), 1000).into(), StreamedRequest::Buffered)
             .await;
         let error = opened.covered.as_ref().unwrap();
         assert_eq!(error.code, covered);
@@ -748,7 +751,7 @@ async fn a_body_that_streams_for_long_has_grown_old_meanwhile() {
     let call = || passed(by(Ttl::FromHeaders));
     let opened = fixture
         .client
-        .open(exchange(call(), 1000), StreamedRequest::Buffered)
+        .open(exchange(call(), 1000).into(), StreamedRequest::Buffered)
         .await;
     let body = opened.result.ok().unwrap().body;
     advance(seconds(5)).await;
@@ -845,7 +848,9 @@ async fn a_row_is_no_answer_and_no_row_of_another_match() {
     };
     let (fixture, _) = numbered("");
     let client = &fixture.client;
-    let answer = client.fetch(exchange(kept_in_both_ways(), 1000)).await;
+    let answer = client
+        .fetch(exchange(kept_in_both_ways(), 1000).into())
+        .await;
     let found = client.look_up(vec![exchange(bulk("a"), 1000)]).await;
     assert!(found[0].is_none());
     let row = Row {

@@ -140,7 +140,7 @@ async fn after_ten_timeouts(ends_with_route: bool) -> Vec<String> {
             200,
         );
         exchange.ends_with_route = ends_with_route;
-        fixture.client.fetch(exchange).await;
+        fixture.client.fetch(exchange.into()).await;
     }
     fixture.heard.breakers.lock().unwrap().clone()
 }
@@ -167,7 +167,7 @@ async fn a_reload_keeps_what_is_known_of_a_service() {
         service.budget.per_second = 3;
     }));
     let shown_of = async |client: Client<Piped>| {
-        let fetched = client.fetch(exchange(get(), 300)).await;
+        let fetched = client.fetch(exchange(get(), 300).into()).await;
         shown(&fetched)
     };
     assert_eq!(shown_of(same).await, "breaker_open x0");
@@ -433,10 +433,10 @@ async fn a_hedge_by_percentile_goes_by_the_times_of_its_call() {
         .succeed(&route_table(call()), fixture.heard.clone())
         .unwrap();
     for _ in 0..30 {
-        client.fetch(exchange(call(), 1000)).await;
+        client.fetch(exchange(call(), 1000).into()).await;
     }
     let start = Instant::now();
-    let fetched = client.fetch(exchange(call(), 1000)).await;
+    let fetched = client.fetch(exchange(call(), 1000).into()).await;
     assert_eq!(shown(&fetched), "200 1 x2");
     // At 10 ms and at most a twentieth, to the next millisecond, then 10 ms.
     let elapsed = start.elapsed().as_millis();
@@ -468,7 +468,7 @@ async fn what_finds_no_memory_is_shed() {
         process.clone(),
         fixture.heard.clone(),
     );
-    let fetched = client.unwrap().fetch(exchange(get(), 300)).await;
+    let fetched = client.unwrap().fetch(exchange(get(), 300).into()).await;
     assert_eq!(shown(&fetched), "memory_shed x1");
     assert_eq!(process.memory.reserved(), 0);
 }
@@ -477,7 +477,7 @@ async fn what_finds_no_memory_is_shed() {
 #[tokio::test(start_paused = true)]
 async fn our_own_delay_opens_no_breaker() {
     let fixture = piped(script(|_, mut peer| async move { peer.closed().await }));
-    let calls = (0..10).map(|_| fixture.client.fetch(exchange(once(get()), 200)));
+    let calls = (0..10).map(|_| fixture.client.fetch(exchange(once(get()), 200).into()));
     let stand_still = async {
         sleep(Duration::from_millis(100)).await;
         // One step of the clock, as if no task had run meanwhile.

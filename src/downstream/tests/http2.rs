@@ -237,7 +237,7 @@ async fn a_cancelled_call_resets_its_stream_only() {
     .await;
     let fixture = fixture(port);
     let client = fixture.client.clone();
-    let running = tokio::spawn(async move { client.fetch(exchange(get(), 5000)).await });
+    let running = tokio::spawn(async move { client.fetch(exchange(get(), 5000).into()).await });
     has_arrived.await.unwrap();
     running.abort();
     assert_eq!(was_reset.await.unwrap(), Reason::CANCEL);
@@ -284,7 +284,7 @@ async fn a_full_connection_gets_a_second_beside_it() {
     // By now the settings of the service have arrived.
     assert_eq!(fixture.outcome(get(), 1000).await, "200 0 x1");
     let client = fixture.client.clone();
-    let held = tokio::spawn(async move { client.fetch(exchange(get(), 60_000)).await });
+    let held = tokio::spawn(async move { client.fetch(exchange(get(), 60_000).into()).await });
     let mut is_settled = is_settled;
     is_settled.wait_for(|settled| *settled).await.unwrap();
     assert_eq!(fixture.outcome(get(), 5000).await, "200 1 x1");
@@ -391,7 +391,7 @@ async fn what_is_cancelled_resets_its_stream_only_as_often_as_peers_bear() {
     let running: Vec<_> = (0..160)
         .map(|_| {
             let client = fixture.client.clone();
-            tokio::spawn(async move { client.fetch(exchange(once(get()), 60_000)).await })
+            tokio::spawn(async move { client.fetch(exchange(once(get()), 60_000).into()).await })
         })
         .collect();
     while fixture.heard.in_flight() < 160 || fixture.heard.attempts().len() < 160 {

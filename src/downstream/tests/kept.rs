@@ -34,7 +34,7 @@ async fn an_answer_is_kept_for_the_same_request_only() {
     let fixture = piped(always(answer("200 OK", "", "[1]")));
     let ask = || exchange(kept(), 300);
     assert_eq!(body_of(&fixture, &ask()), None);
-    fixture.client.fetch(ask()).await;
+    fixture.client.fetch(ask().into()).await;
     assert_eq!(body_of(&fixture, &ask()).as_deref(), Some("[1]"));
     // Everything that the route file sets is a part of the key, credentials above all.
     let mut other = ask();

@@ -21,7 +21,7 @@ async fn open(fixture: &Fixture<Piped>, call: Call) -> Opened {
     let exchange = exchange(call, 1000);
     fixture
         .client
-        .open(exchange, StreamedRequest::Buffered)
+        .open(exchange.into(), StreamedRequest::Buffered)
         .await
 }
 
@@ -194,7 +194,7 @@ async fn a_streamed_body_is_sent_once() {
         let call = Call { method, ..get() };
         let exchange = exchange(call, 1000);
         let body = streamed(&["ab", "c"], false);
-        let opened = fixture.client.open(exchange, body).await;
+        let opened = fixture.client.open(exchange.into(), body).await;
         assert_eq!(opened.attempts, 1);
         assert_eq!(opened.result.ok().unwrap().status, 503);
         let request = requests.recv().await.unwrap();
@@ -208,7 +208,10 @@ async fn a_streamed_body_is_sent_once() {
 async fn a_streamed_body_that_breaks_cuts_the_call() {
     let (fixture, mut requests) = recording();
     let exchange = exchange(post(), 1000);
-    let opened = fixture.client.open(exchange, streamed(&["ab"], true)).await;
+    let opened = fixture
+        .client
+        .open(exchange.into(), streamed(&["ab"], true))
+        .await;
     assert_eq!(opened.result.err().unwrap().code, Code::BadRequest);
     // The service saw no end of the body.
     drop(fixture);
@@ -220,7 +223,10 @@ async fn a_streamed_body_takes_a_new_connection() {
     let fixture = piped(always(answer("200 OK", "", "1")));
     assert_eq!(fixture.outcome(get(), 1000).await, "200 1 x1");
     let body = streamed(&[], false);
-    let opened = fixture.client.open(exchange(post(), 1000), body).await;
+    let opened = fixture
+        .client
+        .open(exchange(post(), 1000).into(), body)
+        .await;
     assert_eq!(read(opened.result.ok().unwrap()).await.0, "1");
     assert_eq!(fixture.dial.dialed.load(Ordering::SeqCst), 2);
 }

@@ -163,7 +163,7 @@ async fn our_own_via_is_a_loop() {
         via: Some(format!("1.1 edge, 1.1 {}", pseudonym())),
         ..identity()
     });
-    let fetched = fixture.client.fetch(exchange).await;
+    let fetched = fixture.client.fetch(exchange.into()).await;
     assert_eq!(shown(&fetched), "loop_detected x0");
     assert_eq!(fixture.dial.dialed.load(Ordering::SeqCst), 0);
 }
@@ -173,7 +173,7 @@ async fn a_target_that_leads_elsewhere_is_not_sent() {
     let fixture = piped(always(answer("200 OK", "", "1")));
     let mut exchange = exchange(get(), 300);
     exchange.target = "/users/../admin".into();
-    let fetched = fixture.client.fetch(exchange).await;
+    let fetched = fixture.client.fetch(exchange.into()).await;
     assert_eq!(shown(&fetched), "bad_value x1");
 }
 
@@ -188,9 +188,9 @@ async fn a_full_task_set_refuses_a_write() {
         Arc::new(Silent),
     )
     .unwrap();
-    let fetched = client.fetch(exchange(post(), 300)).await;
+    let fetched = client.fetch(exchange(post(), 300).into()).await;
     assert_eq!(shown(&fetched), "overloaded x1");
-    let fetched = client.fetch(exchange(get(), 300)).await;
+    let fetched = client.fetch(exchange(get(), 300).into()).await;
     assert_eq!(shown(&fetched), "200 1 x1");
 }
 
@@ -361,7 +361,10 @@ async fn a_service_that_did_not_change_keeps_its_connections() {
         .client
         .succeed(&table(service(80)), Arc::new(Silent));
     let next = next.unwrap();
-    next.fetch(exchange(get(), 1000)).await.result.unwrap();
+    next.fetch(exchange(get(), 1000).into())
+        .await
+        .result
+        .unwrap();
     assert_eq!(*counts.lock().unwrap(), [2]);
 
     let changed = settings::Service {
@@ -369,11 +372,21 @@ async fn a_service_that_did_not_change_keeps_its_connections() {
         ..service(80)
     };
     let after = next.succeed(&table(changed), Arc::new(Silent)).unwrap();
-    after.fetch(exchange(get(), 1000)).await.result.unwrap();
+    after
+        .fetch(exchange(get(), 1000).into())
+        .await
+        .result
+        .unwrap();
     assert_eq!(*counts.lock().unwrap(), [2, 1]);
     // What is still under way in the generation before ends as it would have, and keeps nothing.
-    next.fetch(exchange(get(), 1000)).await.result.unwrap();
-    next.fetch(exchange(get(), 1000)).await.result.unwrap();
+    next.fetch(exchange(get(), 1000).into())
+        .await
+        .result
+        .unwrap();
+    next.fetch(exchange(get(), 1000).into())
+        .await
+        .result
+        .unwrap();
     assert_eq!(*counts.lock().unwrap(), [2, 1, 1, 1]);
 }
 

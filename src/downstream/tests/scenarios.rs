@@ -70,7 +70,7 @@ async fn scenario_2_a_cancelled_call_closes_its_connection() {
         }
     }));
     let client = fixture.client.clone();
-    let running = tokio::spawn(async move { client.fetch(exchange(get(), 1000)).await });
+    let running = tokio::spawn(async move { client.fetch(exchange(get(), 1000).into()).await });
     has_arrived.await.unwrap();
     running.abort();
     let start = Instant::now();
@@ -277,7 +277,7 @@ async fn scenario_18_a_write_that_was_sent_is_left_to_finish() {
     .await;
     let fixture = over_tcp(port);
     let client = fixture.client.clone();
-    let running = tokio::spawn(async move { client.fetch(exchange(post(), 5000)).await });
+    let running = tokio::spawn(async move { client.fetch(exchange(post(), 5000).into()).await });
     has_arrived.await.unwrap();
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());

@@ -68,7 +68,7 @@ async fn every_byte_that_a_key_of_the_call_sets_counts() {
         other_url,
         other_body,
     ];
-    join_all(all.map(|exchange| fixture.client.fetch(exchange))).await;
+    join_all(all.map(|exchange| fixture.client.fetch(exchange.into()))).await;
     assert_eq!(asked.load(Ordering::SeqCst), 6);
 }
 
@@ -179,7 +179,9 @@ fn passed() -> Call {
 
 async fn open(fixture: &Fixture<Piped>) -> Opened {
     let exchange = exchange(passed(), 1000);
-    let opened = fixture.client.open(exchange, StreamedRequest::Buffered);
+    let opened = fixture
+        .client
+        .open(exchange.into(), StreamedRequest::Buffered);
     opened.await
 }
 
@@ -278,7 +280,7 @@ async fn whoever_comes_to_lead_too_late_is_given_what_was_brought() {
         ..shared()
     };
     let exchange = exchange(kept, 1000);
-    fixture.client.fetch(exchange.clone()).await;
+    fixture.client.fetch(exchange.clone().into()).await;
     // It has looked before that one landed, and found nothing.
     let missed = Missed {
         why: Forward::Miss,

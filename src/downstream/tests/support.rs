@@ -265,7 +265,7 @@ impl<D: Dial> Fixture<D> {
     }
 
     pub async fn fetch(&self, call: Call, milliseconds: u64) -> Fetched {
-        self.client.fetch(exchange(call, milliseconds)).await
+        self.client.fetch(exchange(call, milliseconds).into()).await
     }
 
     /// The outcome in one line, `200 {"a":1} x1` or `reset x2`.

@@ -246,7 +246,7 @@ impl Run<'_> {
             let state = &mut self.running(id).items[item];
             state.stage = Stage::Asking;
             state.started = Some(Instant::now());
-            state.made = exchange.made.clone();
+            state.made = Some(exchange.made.clone());
         }
         self.launch(id, Aim::Chunk(number), exchange);
     }
@@ -265,7 +265,7 @@ impl Run<'_> {
             let state = &mut self.running(id).items[item];
             state.attempts = fetched.attempts;
             state.note = fetched.note;
-            state.made = Made::default();
+            state.made = None;
         }
         match fetched.result {
             Ok(answer) => self.give_rows(id, &keys, &answer, fetched.note),

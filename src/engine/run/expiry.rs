@@ -44,7 +44,7 @@ impl Run<'_> {
                 Stage::Asking => {
                     // It should have ended by itself, and told how often it was sent.
                     let state = &mut self.running(id).items[item];
-                    state.attempts = state.made.so_far().max(1);
+                    state.attempts = state.sent().max(1);
                     self.fail_item(id, item, CallError::new(Code::Timeout));
                 }
                 // Nothing was sent.

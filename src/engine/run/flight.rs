@@ -1,5 +1,7 @@
 //! What a run waits for: the set of futures in [`super::run`] is made of these.
 
+use std::sync::Arc;
+
 use tokio::time::{Instant, timeout_at};
 
 use crate::engine::fetch::{Exchange, Fetch, Fetched, Found};
@@ -7,7 +9,7 @@ use crate::plan::CallId;
 
 /// What is to be asked.
 pub(super) enum Launch {
-    Call(Ticket, Exchange),
+    Call(Ticket, Arc<Exchange>),
     /// What the cache has for the keys of a `batch` call, until its clock ends.
     LookUp(CallId, Vec<Exchange>, Instant),
 }

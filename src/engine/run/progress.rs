@@ -99,7 +99,7 @@ pub(super) struct Item {
     pub(super) started: Option<Instant>,
     pub(super) attempts: u32,
     /// Those of the call itself while it is under way.
-    pub(super) made: Made,
+    pub(super) made: Option<Made>,
     /// What the cache did for the call itself, whether it answered or failed.
     pub(super) note: Option<CacheNote>,
     /// Why the call itself failed, while its chain is walked, and after how long.
@@ -130,6 +130,13 @@ impl List {
     }
 }
 
+impl Item {
+    /// What the call itself has sent, while it is under way.
+    pub(super) fn sent(&self) -> u32 {
+        self.made.as_ref().map_or(0, Made::so_far)
+    }
+}
+
 impl Running {
     pub(super) fn new(started: Instant) -> Running {
         Running {
@@ -147,6 +154,7 @@ impl Running {
 
     /// Says what there is to do.
     pub(super) fn hold(&mut self, items: usize, list: Option<List>) {
+        self.items.reserve_exact(items);
         self.items.resize_with(items, Item::default);
         self.left = items;
         self.list = list;
@@ -230,7 +238,7 @@ impl Running {
         }
         let items = self.items.iter();
         let asking = items.filter(|item| matches!(item.stage, Stage::Asking));
-        asking.map(|item| item.made.so_far()).sum()
+        asking.map(|item| item.sent()).sum()
     }
 
     /// What the record says of a call that ended with the run.

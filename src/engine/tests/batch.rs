@@ -2,6 +2,7 @@
 //! joined as a plain search would.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ fn answer(json: &str, exchange: &Exchange) -> Answer {
 }
 
 impl Fetch for Shop {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
+    async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         exchange.made.count();
         self.tell(exchange.target.clone());
         let result = match exchange.target.as_str() {
@@ -73,7 +74,7 @@ impl Fetch for Shop {
         }
     }
 
-    async fn open(&self, _: Exchange, _: StreamedRequest) -> Opened {
+    async fn open(&self, _: Arc<Exchange>, _: StreamedRequest) -> Opened {
         unreachable!("nothing is passed")
     }
 

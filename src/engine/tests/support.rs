@@ -239,7 +239,7 @@ impl Drop for Watch {
 }
 
 impl Fetch for Scripted {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
+    async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         let call = &exchange.route.calls[exchange.call.0];
         let result = self.ask(&exchange).await.map(|(status, headers, body)| {
             let limits = exchange.route.json_limits;
@@ -260,7 +260,7 @@ impl Fetch for Scripted {
         }
     }
 
-    async fn open(&self, exchange: Exchange, _: StreamedRequest) -> Opened {
+    async fn open(&self, exchange: Arc<Exchange>, _: StreamedRequest) -> Opened {
         let result = self
             .ask(&exchange)
             .await

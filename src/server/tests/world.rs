@@ -103,7 +103,7 @@ impl Drop for Cancelled {
 }
 
 impl Fetch for Scripted {
-    async fn fetch(&self, exchange: Exchange) -> Fetched {
+    async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         let result = self.act(&exchange).await;
         let call = &exchange.route.calls[exchange.call.0];
         let text = format!("{{\"at\":\"{}\"}}", exchange.target);
@@ -121,7 +121,7 @@ impl Fetch for Scripted {
         }
     }
 
-    async fn open(&self, exchange: Exchange, body: StreamedRequest) -> Opened {
+    async fn open(&self, exchange: Arc<Exchange>, body: StreamedRequest) -> Opened {
         let result = self.act(&exchange).await;
         let mut headers = HeaderMap::new();
         headers.insert("x-from", "service".parse().unwrap());
