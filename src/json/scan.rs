@@ -62,6 +62,7 @@ impl std::fmt::Display for Fault {
     }
 }
 
+const NOT_UTF_8: &str = "a string is not valid UTF-8";
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A checker that is fed as the bytes arrive: `advance` is given everything received so far.
@@ -73,6 +74,8 @@ pub struct Scan<'d> {
     limits: Limits,
     state: State,
     position: usize,
+    /// Below here all is known to be UTF-8.
+    characters: usize,
     /// How many more values there may be.
     nodes: u32,
     open: Vec<Open>,
@@ -167,6 +170,7 @@ impl<'d> Scan<'d> {
             limits,
             state: State::Begin,
             position: 0,
+            characters: 0,
             nodes: limits.nodes,
             open: Vec::new(),
             unread: Vec::new(),
@@ -180,6 +184,24 @@ impl<'d> Scan<'d> {
 
     /// Goes on where the last call stopped. `buffer` holds all bytes so far.
     pub fn advance(&mut self, buffer: &[u8]) -> Result<(), Fault> {
+        let went = self.go_on(buffer);
+        // A character that is none stands in front of whatever else is wrong.
+        self.check_characters(buffer)?;
+        went
+    }
+
+    /// What was gone past is UTF-8: tokens that are taken whole are not asked for it one by one.
+    fn check_characters(&mut self, buffer: &[u8]) -> Result<(), Fault> {
+        let passed = &buffer[self.characters..self.position];
+        if simdutf8::basic::from_utf8(passed).is_err() {
+            let valid = str::from_utf8(passed).map_or_else(|error| error.valid_up_to(), str::len);
+            return wrong(self.characters + valid, NOT_UTF_8);
+        }
+        self.characters = self.position;
+        Ok(())
+    }
+
+    fn go_on(&mut self, buffer: &[u8]) -> Result<(), Fault> {
         loop {
             if let State::Between(expect) = self.state
                 && self.is_unread()
@@ -519,7 +541,7 @@ impl<'d> Scan<'d> {
                 if error.error_len().is_none() && stop == buffer.len() {
                     return Ok(self.wait(token));
                 }
-                return wrong(self.position, "a string is not valid UTF-8");
+                return wrong(self.position, NOT_UTF_8);
             }
             match buffer.get(stop) {
                 None => return Ok(self.wait(token)),

@@ -109,6 +109,30 @@ fn bytes_that_are_not_utf8_are_refused() {
     }
 }
 
+/// Strings are gone past in one way and asked for UTF-8 in another: the first fault still counts.
+#[test]
+fn bytes_that_are_not_utf8_are_the_fault_where_they_stand() {
+    let good = "é".repeat(40);
+    let texts: [(&[&[u8]], usize); 5] = [
+        // A fault of another kind comes later, or in the same string.
+        (&[b"[\"", good.as_bytes(), b"\xff\",tru]"], 82),
+        (&[b"{\"a\":{\"\xe2\x82\":1,,}}"], 7),
+        (&[b"[[\"\xc3\"],[\"a\x00\"]]"], 3),
+        (&[b"[\"\xed\xa0\x80\\x\"]"], 2),
+        // One comes before.
+        (&[b"[\"\\x\xff\"]"], 2),
+    ];
+    for (parts, expected) in texts {
+        let text = parts.concat();
+        for cut in 0..=text.len() {
+            match body_in_pieces(&text, &[cut], &Demand::default()) {
+                Err(Fault::Syntax { offset, .. }) => assert_eq!(offset, expected, "{cut} {text:?}"),
+                other => panic!("{cut} {text:?}: {other:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_byte_order_mark_is_refused_also_in_pieces() {
     let text = b"\xEF\xBB\xBF{}";

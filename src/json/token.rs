@@ -1,9 +1,10 @@
 //! Tokens that stand in the buffer as a whole: where each ends, if nothing is wrong with it.
 //!
-//! These are the quick half of the checker. They look at eight bytes at a time and answer `None` for
-//! all that is not plain sailing: a token that the buffer may cut off, or a fault. The machine in
-//! `scan.rs` then reads that token byte by byte, and is the only one that knows how to wait and what
-//! to say of a fault; so the two cannot disagree about it.
+//! These are the quick half of the checker. They look at eight or sixteen bytes at a time and answer
+//! `None` for all that is not plain sailing: a token that the buffer may cut off, or a fault. The
+//! machine in `scan.rs` then reads that token byte by byte, and is the only one that knows how to wait
+//! and what to say of a fault; so the two cannot disagree about it. Whether a string is UTF-8 is not
+//! asked here: `scan.rs` asks that of all it went past at once.
 
 use super::text::{self, Escape};
 
@@ -29,7 +30,7 @@ impl Word {
         Word(u64::from_le_bytes(*bytes))
     }
 
-    /// Marks quotes and control characters, and also what is not ASCII, but not all of it. Flipping
+    /// Marks quotes and control characters, and some of what is not ASCII. Flipping
     /// the bit 0x02 puts the quote (0x22) right behind the control characters (below 0x20), so that
     /// one comparison finds both.
     #[inline(always)]
@@ -47,12 +48,6 @@ impl Word {
     #[inline(always)]
     fn specials(self) -> u64 {
         (self.low() | self.backslashes()) & !self.0 & HIGHS
-    }
-
-    /// Marks the same and what is not ASCII.
-    #[inline(always)]
-    fn not_plain_ascii(self) -> u64 {
-        (self.low() | self.backslashes() | self.0) & HIGHS
     }
 
     /// Marks `"`, `{`, `[`, `}` and `]`: a bracket and its brace differ in the bit 0x20 only.
@@ -90,6 +85,13 @@ impl Word {
     fn first(self, marks: u64) -> u8 {
         self.after(marks) as u8
     }
+}
+
+/// The two words of a block.
+#[inline(always)]
+fn words(block: &[u8; 16]) -> [Word; 2] {
+    let bits = u128::from_le_bytes(*block);
+    [Word(bits as u64), Word((bits >> 64) as u64)]
 }
 
 /// How many bytes stand before the first mark.
@@ -132,7 +134,7 @@ pub(super) fn string(buffer: &[u8], at: usize) -> Option<usize> {
         let Some(word) = Word::at(buffer, at) else {
             return any_string(buffer, at);
         };
-        let marks = word.not_plain_ascii();
+        let marks = word.specials();
         if marks != 0 {
             let stop = at + before(marks);
             if word.first(marks) != b'"' {
@@ -141,17 +143,7 @@ pub(super) fn string(buffer: &[u8], at: usize) -> Option<usize> {
             return Some(stop + 1);
         }
     }
-    long_string(buffer, at + 16)
-}
-
-/// The same for a string that is known to be long.
-#[inline(never)]
-fn long_string(buffer: &[u8], at: usize) -> Option<usize> {
-    let at = plain_ascii(buffer, at);
-    match buffer.get(at)? {
-        b'"' => Some(at + 1),
-        _ => any_string(buffer, at),
-    }
+    any_string(buffer, at + 16)
 }
 
 /// Where the value may begin that stands behind the key and the colon at `at`.
@@ -162,7 +154,7 @@ pub(super) fn key(buffer: &[u8], at: usize) -> Option<usize> {
     };
     // Most keys end in their first word, and the colon follows at once.
     if let Some(word) = Word::at(buffer, quote + 1) {
-        let marks = word.not_plain_ascii();
+        let marks = word.specials();
         let after = word.after(marks);
         if after as u16 == u16::from_le_bytes(*b"\":") {
             let space = usize::from((after >> 16) as u8 == b' ');
@@ -181,71 +173,40 @@ pub(super) fn key(buffer: &[u8], at: usize) -> Option<usize> {
 fn any_string(buffer: &[u8], at: usize) -> Option<usize> {
     let mut at = at;
     loop {
+        at = plain(buffer, at);
         at = match buffer.get(at)? {
             b'"' => return Some(at + 1),
             b'\\' => match text::escape(buffer, at) {
                 Escape::Ends(next) => next,
                 _ => return None,
             },
-            0x00..=0x1F => return None,
-            0x80.. => at + character(&buffer[at..])?,
-            _ => plain_ascii(buffer, at + 1),
+            _ => return None,
         };
     }
 }
 
-/// Where the run of plain ASCII characters from `at` on ends, or the buffer.
+/// Where the run of plain characters from `at` on ends, or the buffer.
 #[inline(always)]
-fn plain_ascii(buffer: &[u8], at: usize) -> usize {
-    let rest = buffer.get(at..).unwrap_or_default();
-    let (blocks, _) = rest.as_chunks::<16>();
-    // The compiler makes one comparison of sixteen bytes of this.
-    let is_plain = |block: &&[u8; 16]| {
-        let mut plain = true;
-        for &byte in *block {
-            plain &= ((byte ^ 0x02) as i8 > 0x20) & (byte != b'\\');
+fn plain(buffer: &[u8], at: usize) -> usize {
+    let mut at = at;
+    while let Some(block) = buffer.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        // The compiler makes one comparison of sixteen bytes of this.
+        let mut is_plain = true;
+        for &byte in block {
+            is_plain &= (byte ^ 0x02 > 0x20) & (byte != b'\\');
         }
-        plain
-    };
-    let plain = blocks.iter().take_while(is_plain).count();
-    let mut at = at + 16 * plain;
-    if let Some(block) = blocks.get(plain) {
-        // Both words at once: which one it is cannot be foretold.
-        let (words, _) = block.as_chunks::<8>();
-        let [first, second] = [0, 1].map(|word| Word::of(&words[word]).not_plain_ascii());
-        let marks = u128::from(first) | u128::from(second) << 64;
-        return at + (marks.trailing_zeros() / 8) as usize;
-    }
-    while let Some(word) = Word::at(buffer, at) {
-        let marks = word.not_plain_ascii();
-        at += before(marks);
-        if marks != 0 {
-            return at;
+        if !is_plain {
+            let [first, second] = words(block);
+            let (first, second) = (first.specials(), second.specials());
+            // Both at once: which one it is cannot be foretold.
+            let marks = u128::from(first) | u128::from(second) << 64;
+            return at + (marks.trailing_zeros() / 8) as usize;
         }
+        at += 16;
     }
     let rest = buffer.get(at..).unwrap_or_default();
-    let ends = |byte: &u8| matches!(byte, 0x00..=0x1F | b'"' | b'\\' | 0x80..);
+    let ends = |byte: &u8| matches!(byte, 0x00..=0x1F | b'"' | b'\\');
     at + rest.iter().position(ends).unwrap_or(rest.len())
-}
-
-/// The length of the character beyond ASCII that `bytes` begins with (RFC 3629, section 4).
-#[inline(always)]
-fn character(bytes: &[u8]) -> Option<usize> {
-    let tails = |length: usize| {
-        let tails = bytes.get(2..length)?;
-        let tail = |byte: &u8| matches!(byte, 0x80..=0xBF);
-        tails.iter().all(tail).then_some(length)
-    };
-    match bytes {
-        [0xC2..=0xDF, 0x80..=0xBF, ..] => Some(2),
-        [0xE0, 0xA0..=0xBF, ..] => tails(3),
-        [0xE1..=0xEC | 0xEE..=0xEF, 0x80..=0xBF, ..] => tails(3),
-        [0xED, 0x80..=0x9F, ..] => tails(3),
-        [0xF0, 0x90..=0xBF, ..] => tails(4),
-        [0xF1..=0xF3, 0x80..=0xBF, ..] => tails(4),
-        [0xF4, 0x80..=0x8F, ..] => tails(4),
-        _ => None,
-    }
 }
 
 /// The first byte from `at` on that is no white space, and where it stands.
@@ -412,25 +373,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_character_is_what_the_standard_library_takes_for_one() {
-        let edges = [
-            0x00, 0x22, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF,
-        ];
-        for first in 0x80..=0xFF {
-            for second in 0..=0xFF {
-                for (third, fourth) in edges.iter().flat_map(|one| edges.map(|two| (*one, two))) {
-                    let bytes = [first, second, third, fourth];
-                    let expected = (2..=4).find(|length| {
-                        std::str::from_utf8(&bytes[..*length])
-                            .is_ok_and(|text| text.chars().count() == 1)
-                    });
-                    assert_eq!(character(&bytes), expected, "{bytes:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
     fn every_byte_at_every_place_is_told_apart() {
         for length in 0..48 {
             for place in 0..length {
@@ -440,15 +382,15 @@ mod tests {
                     text.extend(b"\":00000000");
                     let expected = match byte {
                         b'"' => Some(place + 1),
-                        0x00..=0x1F | b'\\' | 0x80.. => None,
+                        0x00..=0x1F | b'\\' => None,
                         _ => Some(length + 1),
                     };
                     // An escape of a quote or of nothing, and what `text.rs` says of it.
                     if byte != b'\\' {
                         assert_eq!(string(&text, 0), expected, "{text:?}");
                     }
-                    let plain = expected.map_or(place, |end| end - 1);
-                    assert_eq!(plain_ascii(&text, 0), plain, "{text:?}");
+                    let run = expected.map_or(place, |end| end - 1);
+                    assert_eq!(plain(&text, 0), run, "{text:?}");
                 }
             }
         }
