@@ -138,18 +138,22 @@ impl Guards {
         patience: Patience,
         told: &Told,
     ) -> Result<Permit, Refused> {
-        let chosen = || {
-            let chosen = self.endpoints.choose(tried, is_repeatable, told);
+        let chosen = |now| {
+            let chosen = self.endpoints.choose(tried, is_repeatable, told, now);
             chosen.map_err(Refused::Resting)
         };
-        let mut permit = chosen()?;
+        let mut now = Instant::now();
+        let mut permit = chosen(now)?;
         let place = self.enter(patience, told).await.map_err(Refused::Code)?;
+        if place.as_ref().is_some_and(|place| place.has_waited) {
+            now = Instant::now();
+        }
         if !permit.is_current() {
             // Its endpoint has opened or closed while the place was waited for.
             drop(permit);
-            permit = chosen()?;
+            permit = chosen(now)?;
         }
-        permit.begin(place, told);
+        permit.begin(place, told, now);
         Ok(permit)
     }
 
@@ -165,7 +169,6 @@ impl Guards {
                 false => Err(Code::BulkheadFull),
             };
         };
-        let started = Instant::now();
         // Made only for those who wait.
         let mut receiver = None;
         let (entry, max_wait) = {
@@ -183,6 +186,7 @@ impl Guards {
             Entry::Waits(queued) => Queued { places, queued },
         };
         let receiver = receiver.expect("who waits has made it");
+        let started = Instant::now();
         let until = deadline.min(started + max_wait);
         let called = timeout_at(until, receiver).await;
         drop(queued);
@@ -261,8 +265,8 @@ impl Endpoints {
         tried: &[usize],
         is_repeatable: bool,
         told: &Told,
+        now: Instant,
     ) -> Result<Permit, Resting> {
-        let now = Instant::now();
         let mut breakers = self.breakers.as_ref().map(lock);
         let is_admissible = |endpoint: &usize| {
             let breakers = breakers.as_ref();
@@ -362,13 +366,13 @@ impl Permit {
 
     /// The attempt has ended: says what that tells of the endpoint. Only the first time counts.
     pub fn end(&self, verdict: Verdict) {
-        let trial = std::mem::replace(&mut *lock(&self.trial), Trial::Ended);
-        let now = Instant::now();
-        let took = match trial {
+        let since = match std::mem::replace(&mut *lock(&self.trial), Trial::Ended) {
             Trial::Ended => return,
             Trial::Waits => None,
-            Trial::Runs { since } => Some(now.saturating_duration_since(since)),
+            Trial::Runs { since } => Some(since),
         };
+        let now = Instant::now();
+        let took = since.map(|since| now.saturating_duration_since(since));
         if let Some(took) = took {
             let is_good = match verdict {
                 Verdict::Good => Some(true),
@@ -394,11 +398,9 @@ impl Permit {
     }
 
     /// It has its place: the attempt begins.
-    fn begin(&mut self, place: Option<Place>, told: &Told) {
+    fn begin(&mut self, place: Option<Place>, told: &Told, since: Instant) {
         lock(&self.endpoints.balance).begin(self.endpoint);
-        *lock(&self.trial) = Trial::Runs {
-            since: Instant::now(),
-        };
+        *lock(&self.trial) = Trial::Runs { since };
         self.has_waited = place.as_ref().is_some_and(|place| place.has_waited);
         let in_flight = InFlight::begin(&told.observe, told.service);
         *lock(&self.held) = Some((place, in_flight));

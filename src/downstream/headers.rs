@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName};
 use crate::policy::retry_after;
 
 /// RFC 9110 §7.6.1, and what older programs send.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-authenticate"),

@@ -175,10 +175,10 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     async fn first(&self) -> Result<Permit, Fault> {
         let patience = Patience::Until(self.exchange.deadline);
         let permit = self.admit(patience).await.map_err(fault_of)?;
-        if self.left() < LEAST_TIME {
+        if permit.has_waited() && self.left() < LEAST_TIME {
             return Err(Fault::not_sent(Code::DeadlineExhausted));
         }
-        self.service.guards.budget().first(Instant::now());
+        self.service.guards.budget().first(permit.since());
         Ok(permit)
     }
 

@@ -14,19 +14,24 @@ pub struct Window<const LANES: usize> {
     /// Of one bucket.
     width: Duration,
     origin: Instant,
-    /// The number of the newest bucket, from `origin`.
+    /// The number of the newest bucket, from `origin`, and when it ends.
     newest: u64,
+    ends: Instant,
     buckets: [[u32; LANES]; BUCKETS],
+    /// Of all buckets.
+    sums: [u64; LANES],
 }
 
 impl<const LANES: usize> Window<LANES> {
     pub fn new(span: Duration, now: Instant) -> Window<LANES> {
-        let width = span / BUCKETS as u32;
+        let width = (span / BUCKETS as u32).max(Duration::from_nanos(1));
         Window {
-            width: width.max(Duration::from_nanos(1)),
+            width,
             origin: now,
             newest: 0,
+            ends: now + width,
             buckets: [[0; LANES]; BUCKETS],
+            sums: [0; LANES],
         }
     }
 
@@ -34,33 +39,43 @@ impl<const LANES: usize> Window<LANES> {
         self.forget(now);
         let place = place(self.newest);
         let count = &mut self.buckets[place][lane];
-        *count = count.saturating_add(1);
+        if *count < u32::MAX {
+            *count += 1;
+            self.sums[lane] += 1;
+        }
     }
 
     /// By lane.
     pub fn sums(&mut self, now: Instant) -> [u64; LANES] {
         self.forget(now);
-        let mut sums = [0; LANES];
-        for bucket in &self.buckets {
-            for (sum, count) in sums.iter_mut().zip(bucket) {
-                *sum += u64::from(*count);
-            }
-        }
-        sums
+        self.sums
     }
 
     pub fn clear(&mut self) {
         self.buckets = [[0; LANES]; BUCKETS];
+        self.sums = [0; LANES];
     }
 
     fn forget(&mut self, now: Instant) {
+        if now < self.ends {
+            return;
+        }
         let passed = now.saturating_duration_since(self.origin);
         let number = (passed.as_nanos() / self.width.as_nanos()) as u64;
         let stale = number.saturating_sub(self.newest).min(BUCKETS as u64);
         for step in 1..=stale {
-            self.buckets[place(number - stale + step)] = [0; LANES];
+            let bucket = &mut self.buckets[place(number - stale + step)];
+            for (sum, count) in self
+                .sums
+                .iter_mut()
+                .zip(std::mem::replace(bucket, [0; LANES]))
+            {
+                *sum -= u64::from(count);
+            }
         }
         self.newest = self.newest.max(number);
+        let begins = number.saturating_mul(self.width.as_nanos() as u64);
+        self.ends = self.origin + Duration::from_nanos(begins) + self.width;
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn rest(out: &mut String, value: &str) -> Result<(), Refusal> {
 
 fn refuse_segment(value: &str) -> Result<(), Refusal> {
     let decoded = match value.contains('%') {
-        true => Cow::Owned(decode_once(value)),
+        true => Cow::Owned(decode_once(value.as_bytes())),
         false => Cow::Borrowed(value.as_bytes()),
     };
     if value.is_empty() {
@@ -49,15 +49,14 @@ fn is_dots(segment: &[u8]) -> bool {
 }
 
 /// Whether a segment as it is sent is `.` or `..`, for one who decodes it too.
-pub(super) fn is_dot_segment(segment: &str) -> bool {
+pub(super) fn is_dot_segment(segment: &[u8]) -> bool {
     // The longest way to write one is `%2e%2e`.
-    let may_be = segment.len() <= 6 && segment.starts_with(['.', '%']);
+    let may_be = segment.len() <= 6 && matches!(segment, [b'.' | b'%', ..]);
     may_be && is_dots(&decode_once(segment))
 }
 
-/// The bytes of `text` with each `%XX` decoded, once.
-fn decode_once(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
+/// `bytes` with each `%XX` decoded, once.
+fn decode_once(bytes: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
@@ -107,7 +106,7 @@ pub fn canonical_path(path: &str) -> Cow<'_, str> {
         if number > 0 {
             out.push('/');
         }
-        percent_bytes(&mut out, &decode_once(part));
+        percent_bytes(&mut out, &decode_once(part.as_bytes()));
     }
     Cow::Owned(out)
 }

@@ -158,7 +158,7 @@ impl Segment {
         if self.text.is_empty() && !last {
             return refuse("an empty segment in a path");
         }
-        if is_dot_segment(&self.text) {
+        if is_dot_segment(self.text.as_bytes()) {
             return refuse("`.` or `..` in a path");
         }
         for (offset, _) in self.text.match_indices('%') {
@@ -211,8 +211,8 @@ pub(super) fn encode(text: &str) -> String {
 /// many `/` as were written on purpose, no empty segment but at its end, and no dot segment.
 pub(super) fn holds(path: &str, prefix: &str, slashes: usize) -> bool {
     let sent = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\');
-    let mut segments = path.split('/');
-    let last = segments.next_back().unwrap_or("");
+    let mut segments = path.as_bytes().split(|byte| *byte == b'/');
+    let last = segments.next_back().unwrap_or_default();
     path.starts_with('/')
         && path.starts_with(prefix)
         && path.bytes().all(sent)
