@@ -51,6 +51,8 @@ struct State<T: Wire> {
     shared: Vec<Shared>,
     /// Those who open a connection and would take one that is given back meanwhile.
     waiting: VecDeque<oneshot::Sender<Box<One<T>>>>,
+    /// Connections that are being opened, and that nobody waits for any more.
+    spare: usize,
     /// Learned by ALPN: this endpoint speaks HTTP/1.1, so that nothing is shared.
     speaks_one: bool,
     /// The service is no longer configured: nothing is kept.
@@ -59,6 +61,7 @@ struct State<T: Wire> {
 
 struct Idle<T: Wire> {
     one: Box<One<T>>,
+    since: Instant,
     until: Instant,
 }
 
@@ -92,6 +95,7 @@ impl<D: Dial> Pool<D> {
                 idle: Vec::new(),
                 shared: Vec::new(),
                 waiting: VecDeque::new(),
+                spare: 0,
                 speaks_one: false,
                 retired: false,
             }),
@@ -147,11 +151,36 @@ impl<D: Dial> Pool<D> {
             state.waiting.retain(|waiter| !waiter.is_closed());
             state.waiting.push_back(sender);
         }
+        let pool = self.clone();
+        let mut opening = Box::pin(async move { pool.open().await });
         tokio::select! {
             biased;
-            opened = self.open() => opened,
-            Ok(one) = given => Ok(Lease::One(one)),
+            opened = &mut opening => opened,
+            Ok(one) = given => {
+                self.clone().keep_later(opening);
+                Ok(Lease::One(one))
+            }
         }
+    }
+
+    /// Lets a handshake go on that is not waited for any more: as many connections were wanted at the
+    /// same time, and will be again. To give it up would be to begin another one soon, and so on.
+    fn keep_later(self: Arc<Self>, opening: impl Future<Output = Opened<D>> + Send + 'static) {
+        {
+            let mut state = self.state();
+            if state.spare >= self.keep.max_idle {
+                return;
+            }
+            state.spare += 1;
+        }
+        let spare = Spare(self);
+        let tasks = spare.0.tasks.clone();
+        // With no room in the set the handshake is given up.
+        let _ = tasks.spawn(async move {
+            if let Ok(Lease::One(one)) = opening.await {
+                spare.0.give_back(one, None);
+            }
+        });
     }
 
     /// Keeps a connection whose exchange is complete, if it can be used again.
@@ -177,7 +206,8 @@ impl<D: Dial> Pool<D> {
             }
         }
         // More than `max_idle` for now: under load the next request wants it before the sweep comes.
-        state.idle.push(Idle { one, until });
+        let since = now;
+        state.idle.push(Idle { one, since, until });
         drop(state);
         self.sweep_later();
     }
@@ -300,7 +330,8 @@ impl<D: Dial> Pool<D> {
     }
 
     /// Drops what is too old, too long idle or closed by the peer, and takes out what is beyond
-    /// `max_idle`, the coldest first. Says whether anything is left.
+    /// `max_idle`, the coldest first, unless it was wanted since the last time. Says whether anything
+    /// is left.
     fn drop_dead(&self) -> (bool, Vec<Idle<D::Io>>) {
         let now = Instant::now();
         let mut state = self.state();
@@ -308,7 +339,9 @@ impl<D: Dial> Pool<D> {
             .idle
             .retain_mut(|idle| now < idle.until && idle.one.is_reusable());
         let beyond = state.idle.len().saturating_sub(self.keep.max_idle);
-        let surplus = state.idle.drain(..beyond).collect();
+        let is_cold = |idle: &&Idle<D::Io>| now.duration_since(idle.since) >= SWEEP_EVERY;
+        let cold = state.idle.iter().take(beyond).take_while(is_cold).count();
+        let surplus = state.idle.drain(..cold).collect();
         let limit = self.keep.idle;
         state
             .shared
@@ -323,6 +356,18 @@ impl<D: Dial> Pool<D> {
 
     fn state(&self) -> MutexGuard<'_, State<D::Io>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What opening a connection brings.
+type Opened<D> = Result<Lease<<D as Dial>::Io>, Fault>;
+
+/// Counts a handshake that nobody waits for.
+struct Spare<D: Dial>(Arc<Pool<D>>);
+
+impl<D: Dial> Drop for Spare<D> {
+    fn drop(&mut self) {
+        self.0.state().spare -= 1;
     }
 }
 

@@ -347,8 +347,45 @@ async fn no_more_are_kept_than_allowed() {
         assert_eq!(counts.load(Ordering::SeqCst), 5);
         assert_eq!(opened.load(Ordering::SeqCst), 5);
     }
-    sleep(Duration::from_secs(1)).await;
+    // The sweep after the next, which finds that they were not wanted since.
+    sleep(Duration::from_secs(2)).await;
     assert_eq!(counts.load(Ordering::SeqCst), 2);
+}
+
+/// The first connection is there at once, any other after 100 ms.
+struct Slow(Piped);
+
+impl Dial for Slow {
+    type Io = DuplexStream;
+
+    async fn dial(&self, host: &str, port: u16, by: Instant) -> Result<Self::Io, Code> {
+        let io = self.0.dial(host, port, by).await;
+        if self.0.dialed.load(Ordering::SeqCst) > 1 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        io
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_not_waited_for_is_not_wasted() {
+    let dial = Slow(Piped::new(script(|_, mut peer| async move {
+        while peer.request().await.is_some() {
+            sleep(Duration::from_millis(10)).await;
+            peer.json("1").await;
+        }
+    })));
+    let fixture = Fixture::new(service(80), dial);
+    let two = || async {
+        let start = Instant::now();
+        tokio::join!(fixture.fetch(get(), 1000), fixture.fetch(get(), 1000));
+        start.elapsed().as_millis()
+    };
+    // The second takes over the connection of the first.
+    assert_eq!(two().await, 20);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(two().await, 10);
+    assert_eq!(fixture.client.dial.0.dialed.load(Ordering::SeqCst), 2);
 }
 
 // === Reload
