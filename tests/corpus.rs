@@ -160,7 +160,7 @@ async fn perform(table: &Table, case: &Case) -> Outcome {
             };
         }
     };
-    let reply = run::run(route, accepted, &services).await;
+    let reply = run::run(route, &accepted, &services).await;
     finished(reply, &services, started).await
 }
 

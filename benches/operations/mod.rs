@@ -301,7 +301,7 @@ fn run_route(text: &str, expected: &'static str) -> Box<dyn FnMut()> {
 }
 
 async fn answer(route: &Arc<Route>, services: &Services) -> Reply {
-    run(route, services::accepted(route), services).await
+    run(route, &services::accepted(route), services).await
 }
 
 fn runtime() -> Runtime {

@@ -214,7 +214,7 @@ async fn answer(table: &Table, client: &Client, asked: Asked) -> Result<Answered
     };
     Ok(match input::accept(&route, request) {
         Ok(accepted) => {
-            let reply = run::run(&route, accepted, client).await;
+            let reply = run::run(&route, &accepted, client).await;
             Answered {
                 status: reply.status,
                 headers: reply.headers,

@@ -41,8 +41,8 @@ use crate::template::json::Json;
 use crate::template::{Failure, FailureKind, choice};
 
 /// Runs `route` for one request. Ends by `accepted.request.deadline`.
-pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: Accepted, fetch: &F) -> Reply {
-    let mut run = Run::new(route, &accepted, fetch);
+pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: &Accepted, fetch: &F) -> Reply {
+    let mut run = Run::new(route, accepted, fetch);
     run.begin();
     let mut flights = FuturesUnordered::new();
     let end = sleep_until(run.end);

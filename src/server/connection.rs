@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -25,10 +26,10 @@ use crate::server::link::{Link, Ticket};
 /// What answers requests: the server itself, or a test.
 pub trait Serve: Send + Sync + 'static {
     fn serve(
-        &self,
+        self: Arc<Self>,
         ticket: Ticket,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Response<Answer>> + Send;
+    ) -> impl Future<Output = Response<Answer>> + Send + 'static;
 }
 
 /// Flow control windows for what clients send (Envoy's advice for an edge).
@@ -67,7 +68,9 @@ pub async fn run<I, S>(
     };
     match protocol {
         Ok(Some(Protocol::One)) => run_one(guard, link, settings, service, drain).await,
-        Ok(Some(Protocol::Two)) => run_two(guard, link, settings, service, drain).await,
+        Ok(Some(Protocol::Two)) => {
+            Box::pin(run_two(guard, link, settings, service, drain)).await;
+        }
         Ok(None) | Err(_) => {}
     }
 }
@@ -163,9 +166,8 @@ fn serving<S: Serve>(
     Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
 > {
     service_fn(move |request| {
-        let ticket = link.begin();
-        let service = service.clone();
-        async move { Ok(service.serve(ticket, request).await) }
+        // Boxed: hyper moves a future about, and keeps its place for as long as a connection is open.
+        Box::pin(service.clone().serve(link.begin(), request).map(Ok))
     })
 }
 

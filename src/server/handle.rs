@@ -1,12 +1,14 @@
 //! One request: takes the state once, finds the route, bounds the body, sets the deadline, lets the
 //! engine run the plan, and frames what it says.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 
-use futures_util::FutureExt;
+use bytes::Bytes;
+use futures_util::future::Either;
+use futures_util::{FutureExt, TryFutureExt};
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
@@ -23,7 +25,7 @@ use crate::engine::{input, run};
 use crate::plan::Route;
 use crate::plan::matcher::Match;
 use crate::plan::settings;
-use crate::policy::memory::Reservation;
+use crate::policy::memory::Memory;
 use crate::policy::shed::{Cause, Verdict};
 use crate::server::answer::{self, After, Answer, Content, Manner};
 use crate::server::body::{self, Bounds, Broken};
@@ -72,28 +74,36 @@ struct Head {
 }
 
 impl<F: Fetch + 'static> Serve for Server<F> {
-    async fn serve(&self, ticket: Ticket, request: Request<Incoming>) -> Response<Answer> {
+    /// What stands before the block is not held twice by the future: once to come in, once to stay.
+    fn serve(
+        self: Arc<Self>,
+        ticket: Ticket,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Answer>> + Send + 'static {
         let state = self.state();
         let (parts, body) = request.into_parts();
         let head = Head::new(parts, &state.table.server, &ticket);
         let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_end_stream();
-        let caught = {
-            let work = self.answer(&state, &ticket, &head, body, &mut report, &mut is_read);
-            caught(pin!(work)).await
-        };
-        let ending = caught.unwrap_or_else(|| {
-            is_read = false;
-            Problem::new(Code::Internal, "the request met a fault of ours").into()
-        });
-        let manner = Manner {
-            is_head: head.parts.method == Method::HEAD,
-            is_shared: head.is_shared(),
-            // What is left of an unread body would be taken for the next request.
-            closes: !is_read || ticket.refusal().is_some() || self.drain.is_draining(),
-            write_stall: state.table.server.timeouts.write_stall,
-        };
-        self.respond(&state, &head, ending, &manner, ticket, report)
+        async move {
+            let caught = {
+                let work =
+                    pin!(self.answer(&state, &ticket, &head, body, &mut report, &mut is_read));
+                caught(work).await
+            };
+            let ending = caught.unwrap_or_else(|| {
+                is_read = false;
+                Problem::new(Code::Internal, "the request met a fault of ours").into()
+            });
+            let manner = Manner {
+                is_head: head.parts.method == Method::HEAD,
+                is_shared: head.is_shared(),
+                // What is left of an unread body would be taken for the next request.
+                closes: !is_read || ticket.refusal().is_some() || self.drain.is_draining(),
+                write_stall: state.table.server.timeouts.write_stall,
+            };
+            self.respond(&state, &head, ending, &manner, ticket, report)
+        }
     }
 }
 
@@ -264,8 +274,7 @@ impl<F: Fetch + 'static> Server<F> {
         let raw_query = head.parts.uri.query();
         let query = query::pairs(raw_query.unwrap_or(""))
             .ok_or_else(|| Refusal::bad("an escape in the query is broken or is no UTF-8"))?;
-        let reservation = self.load.memory.reservation();
-        let received = receive(&route, settings, ticket, body, deadline, reservation).await;
+        let received = receive(&route, settings, ticket, body, deadline, &self.load.memory).await;
         let received = received.inspect_err(|refusal| {
             if refusal.code == Code::Overloaded {
                 self.count_shed(&route, Cause::Memory);
@@ -288,7 +297,7 @@ impl<F: Fetch + 'static> Server<F> {
             brownout,
         };
         let accepted = input::accept(&route, request)?;
-        let reply = run::run(&route, accepted, &*state.fetch).await;
+        let reply = run::run(&route, &accepted, &*state.fetch).await;
         Ok(blame_client(reply, broken.as_ref()))
     }
 
@@ -323,37 +332,46 @@ struct Received {
     broken: Option<Broken>,
 }
 
-/// The body as far as this route needs it.
-async fn receive(
+impl Received {
+    fn whole(bytes: Bytes) -> Received {
+        Received {
+            body: RequestBody::Read(bytes),
+            broken: None,
+        }
+    }
+}
+
+/// The body as far as this route needs it. Only one that is to come is waited for.
+fn receive(
     route: &Route,
     settings: &settings::Server,
     ticket: &Ticket,
     body: Incoming,
     deadline: Instant,
-    reservation: Reservation,
-) -> Result<Received, Refusal> {
+    memory: &Memory,
+) -> impl Future<Output = Result<Received, Refusal>> + Send {
+    if body.is_end_stream() && !route.streams_request {
+        return Either::Left(ready(Ok(Received::whole(Bytes::new()))));
+    }
     let input_most = route.input.body.as_ref().map(|body| body.max);
     let most = input_most.unwrap_or(usize::MAX).min(settings.limits.body);
     if route.streams_request {
         if body::is_too_large(&body, most) {
-            return Err(body::too_large());
+            return Either::Left(ready(Err(body::too_large())));
         }
         let (stream, broken) = body::stream(body, most, &settings.timeouts, ticket.inquiry());
-        return Ok(Received {
+        return Either::Left(ready(Ok(Received {
             body: RequestBody::Stream(Mutex::new(Some(stream))),
             broken: Some(broken),
-        });
+        })));
     }
     let bounds = Bounds {
         most,
         rate: settings.timeouts.body_rate,
         deadline,
     };
-    let bytes = body::read(body, bounds, reservation, ticket.inquiry()).await?;
-    Ok(Received {
-        body: RequestBody::Read(bytes),
-        broken: None,
-    })
+    let read = body::read(body, bounds, memory.reservation(), ticket.inquiry());
+    Either::Right(Box::pin(read).map_ok(Received::whole))
 }
 
 /// A streamed body that the client broke off fails the call, but it is not the service's fault.

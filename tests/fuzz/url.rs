@@ -132,7 +132,7 @@ async fn sent(id: &str, rest: &str) -> Vec<(String, String)> {
     };
     let recorder = Recorder::default();
     if let Ok(accepted) = input::accept(route, request) {
-        run::run(route, accepted, &recorder).await;
+        run::run(route, &accepted, &recorder).await;
     }
     recorder.0.into_inner().unwrap()
 }

@@ -377,7 +377,7 @@ pub async fn ask_of<F: Fetch>(route: &Arc<Route>, services: F, asked: Asked) -> 
     let began = Instant::now();
     let seen = match input::accept(route, request(route, asked)) {
         Ok(accepted) => {
-            let reply = run::run(route, accepted, &services).await;
+            let reply = run::run(route, &accepted, &services).await;
             seen(reply, began.elapsed().as_millis()).await
         }
         Err(problem) => Seen {

@@ -36,7 +36,11 @@ pub struct Echo {
 }
 
 impl Serve for Echo {
-    async fn serve(&self, ticket: Ticket, request: Request<Incoming>) -> Response<Answer> {
+    async fn serve(
+        self: Arc<Self>,
+        ticket: Ticket,
+        request: Request<Incoming>,
+    ) -> Response<Answer> {
         if let Some(refusal) = ticket.refusal() {
             return refused(refusal.code.status(), ticket);
         }
