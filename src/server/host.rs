@@ -1,24 +1,34 @@
 //! The grammar of `Host` and `:authority` (RFC 9110 §7.2), shared by the guard, which sees HTTP/1
 //! bytes, and the door, which sees HTTP/2 requests.
 
+use crate::server::guard::line;
+
 /// Whether this may stand in `Host`: a name or an address, and perhaps a port. Never user
 /// information, never empty.
 pub fn is_valid(host: &[u8]) -> bool {
-    let Some((name, port)) = split(host) else {
-        return false;
-    };
-    let port_fits = port.is_empty()
-        || (port.iter().all(u8::is_ascii_digit)
-            && std::str::from_utf8(port).is_ok_and(|text| text.parse::<u16>().is_ok()));
-    port_fits && is_name(name)
+    valid_name(host).is_some()
 }
 
 /// The name in lower case and without the port; empty if `host` is not valid.
 pub fn name(host: &[u8]) -> String {
-    match split(host) {
-        Some((name, _)) if is_valid(host) => String::from_utf8_lossy(name).to_ascii_lowercase(),
-        _ => String::new(),
-    }
+    let name = valid_name(host).unwrap_or_default();
+    String::from_utf8_lossy(name).to_ascii_lowercase()
+}
+
+fn valid_name(host: &[u8]) -> Option<&[u8]> {
+    let (name, port) = split(host)?;
+    (is_port(port) && is_name(name)).then_some(name)
+}
+
+/// Digits that are no more than a port can be; or none at all.
+fn is_port(port: &[u8]) -> bool {
+    let number = port.iter().try_fold(0, |number: u32, digit| {
+        let number = digit
+            .is_ascii_digit()
+            .then(|| number * 10 + u32::from(digit - b'0'))?;
+        (number <= u32::from(u16::MAX)).then_some(number)
+    });
+    number.is_some()
 }
 
 /// Whether two valid hosts are the same but for case and the port that is the scheme's own.
@@ -65,22 +75,21 @@ fn is_name(name: &[u8]) -> bool {
 /// `reg-name` of RFC 3986, with whole percent escapes only.
 fn is_registered_name(name: &[u8]) -> bool {
     let mut rest = name;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = match byte {
-            b'%' => match after {
-                [high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                    after
-                }
-                _ => return false,
-            },
-            b'-' | b'.' | b'_' | b'~' => after,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => after,
-            _ if byte.is_ascii_alphanumeric() => after,
+    while let Some(other) = rest.iter().position(|byte| !IS_PLAIN[usize::from(*byte)]) {
+        match &rest[other..] {
+            [b'%', high, low, after @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                rest = after;
+            }
             _ => return false,
-        };
+        }
     }
     true
 }
+
+/// `unreserved` and `sub-delims` of RFC 3986.
+static IS_PLAIN: [bool; 256] = line::table(b"-._~!$&'()*+,;=");
 
 #[cfg(test)]
 mod tests {

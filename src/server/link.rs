@@ -3,12 +3,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::Context;
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::server::guard::refusal::Refusal;
@@ -17,13 +15,16 @@ use crate::server::guard::refusal::Refusal;
 #[derive(Debug)]
 pub struct Link {
     pub peer: SocketAddr,
+    opened: Instant,
     begun: AtomicU64,
     finished: AtomicU64,
+    /// When the last request ended, in nanoseconds since `opened`.
+    last_end: AtomicU64,
     /// Nothing comes after it.
     refused: OnceLock<Refused>,
-    answers: Mutex<Answers>,
-    /// Whoever waits at the socket for the last request to end.
-    waiter: AtomicWaker,
+    /// The answers that are on their way, for connections where the socket cannot tell which one
+    /// stalls: since when each waits for its client; `None` while it waits for us.
+    waiting: Mutex<HashMap<u64, Option<Instant>>>,
 }
 
 /// A request that is refused.
@@ -35,26 +36,16 @@ struct Refused {
     is_stand_in: bool,
 }
 
-/// The answers that are on their way, for connections where the socket cannot tell which one stalls.
-#[derive(Debug)]
-struct Answers {
-    last_change: Instant,
-    /// Since when each waits for its client; `None` while it waits for us.
-    waiting: HashMap<u64, Option<Instant>>,
-}
-
 impl Link {
     pub fn new(peer: SocketAddr) -> Arc<Link> {
         Arc::new(Link {
             peer,
+            opened: Instant::now(),
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
+            last_end: AtomicU64::new(0),
             refused: OnceLock::new(),
-            answers: Mutex::new(Answers {
-                last_change: Instant::now(),
-                waiting: HashMap::new(),
-            }),
-            waiter: AtomicWaker::new(),
+            waiting: Mutex::default(),
         })
     }
 
@@ -64,6 +55,7 @@ impl Link {
         Ticket {
             link: self.clone(),
             number,
+            has_waited: AtomicBool::new(false),
         }
     }
 
@@ -71,10 +63,12 @@ impl Link {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Whether so many requests have ended; if not, `context` is woken when the next one does.
-    pub fn poll_finished(&self, count: u64, context: &Context<'_>) -> bool {
-        self.waiter.register(context.waker());
-        self.finished() >= count
+    /// When the last of so many requests ended, if all have.
+    pub fn ended(&self, count: u64) -> Option<Instant> {
+        (self.finished() >= count).then(|| {
+            let since_opened = self.last_end.load(Ordering::Relaxed);
+            self.opened + Duration::from_nanos(since_opened)
+        })
     }
 
     /// Says that the head of this request is refused; hyper is given another in its place.
@@ -108,22 +102,20 @@ impl Link {
 
     /// Since when no request is in flight.
     pub fn idle_since(&self) -> Option<Instant> {
-        let answers = self.lock();
-        (self.begun.load(Ordering::Acquire) == self.finished()).then_some(answers.last_change)
+        self.ended(self.begun.load(Ordering::Acquire))
     }
 
     /// Whether some answer has waited for its client that long.
     pub fn is_stalled(&self, limit: Duration) -> bool {
         let now = Instant::now();
         self.lock()
-            .waiting
             .values()
             .flatten()
             .any(|since| now.duration_since(*since) >= limit)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Answers> {
-        self.answers
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Option<Instant>>> {
+        self.waiting
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -134,6 +126,8 @@ impl Link {
 pub struct Ticket {
     link: Arc<Link>,
     number: u64,
+    /// It has a place in `Link::waiting`.
+    has_waited: AtomicBool,
 }
 
 impl Ticket {
@@ -163,25 +157,29 @@ impl Ticket {
 
     /// From now on the answer waits for its client to take what it has.
     pub fn waits_for_client(&self) {
-        self.link
-            .lock()
-            .waiting
-            .insert(self.number, Some(Instant::now()));
+        self.waits_since(Some(Instant::now()));
     }
 
     /// The client has taken all there is.
     pub fn waits_for_us(&self) {
-        self.link.lock().waiting.insert(self.number, None);
+        self.waits_since(None);
+    }
+
+    fn waits_since(&self, since: Option<Instant>) {
+        self.has_waited.store(true, Ordering::Relaxed);
+        self.link.lock().insert(self.number, since);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut answers = self.link.lock();
-        answers.waiting.remove(&self.number);
-        answers.last_change = Instant::now();
-        drop(answers);
-        self.link.finished.fetch_add(1, Ordering::AcqRel);
-        self.link.waiter.wake();
+        let link = &self.link;
+        if *self.has_waited.get_mut() {
+            link.lock().remove(&self.number);
+        }
+        let since_opened = link.opened.elapsed().as_nanos();
+        let since_opened = u64::try_from(since_opened).unwrap_or(u64::MAX);
+        link.last_end.fetch_max(since_opened, Ordering::Relaxed);
+        link.finished.fetch_add(1, Ordering::AcqRel);
     }
 }

@@ -54,6 +54,9 @@ struct Authority {
 /// What the framing of a message depends on.
 #[derive(Debug, Default)]
 struct Fields {
+    /// The target has an authority too, so that the host is kept to be compared with it.
+    is_compared: bool,
+    /// Empty where it is not kept.
     host: Option<Vec<u8>>,
     content_length: Option<u64>,
     chunked: bool,
@@ -77,6 +80,12 @@ const FRAMING_NAMES: [&str; 10] = [
     "upgrade",
     "expect",
 ];
+
+/// Well below what `http` takes of a target.
+const PLAIN_TARGET_MOST: usize = 16 * 1024;
+
+/// The bytes of [`is_plain_target`].
+static IS_PLAIN: [bool; 256] = line::table(b"/?-._~%&=+:@!$'()*,;");
 
 const UPGRADE: &[u8] = b"upgrade";
 
@@ -139,7 +148,9 @@ impl Scan {
             }
             return Ok(());
         }
-        self.request_line = Some(request_line(line, limits)?);
+        let request_line = request_line(line, limits)?;
+        self.fields.is_compared = request_line.authority.is_some();
+        self.request_line = Some(request_line);
         Ok(())
     }
 
@@ -200,16 +211,15 @@ fn check_authority(host: Option<&[u8]>, request_line: &RequestLine) -> Result<()
 
 impl Fields {
     fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        if name.eq_ignore_ascii_case(b"host") {
-            self.take_host(value)
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            self.take_content_length(value)
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.take_transfer_encoding(value)
-        } else if name.eq_ignore_ascii_case(b"connection") {
-            check_connection(value)
-        } else {
-            Ok(())
+        // By their lengths first: few names have one of these.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.take_host(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => check_connection(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.take_content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.take_transfer_encoding(value)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -220,7 +230,10 @@ impl Fields {
         if !host::is_valid(value) {
             return Err(Refusal::bad("the Host is not valid"));
         }
-        self.host = Some(value.to_vec());
+        self.host = Some(match self.is_compared {
+            true => value.to_vec(),
+            false => Vec::new(),
+        });
         Ok(())
     }
 
@@ -285,12 +298,15 @@ pub fn shadows_framing(name: &[u8]) -> bool {
 /// No protocol is switched to here; but of a connection that was asked to, hyper (1.12) drops what it
 /// has not written yet when it ends it, and the answer is cut for a client that reads slowly.
 pub fn hide_upgrade(head: &mut [u8]) {
-    for line in head.split_mut(|byte| *byte == b'\n') {
+    let mut rest = head;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let (line, after) = rest.split_at_mut(end + 1);
         if let Some((name, [b':', ..])) = line.split_at_mut_checked(UPGRADE.len())
             && name.eq_ignore_ascii_case(UPGRADE)
         {
             name.copy_from_slice(b"trailer");
         }
+        rest = after;
     }
 }
 
@@ -303,12 +319,12 @@ fn dashed(byte: u8) -> u8 {
 }
 
 fn request_line(line: &[u8], limits: &Limits) -> Result<RequestLine, Refusal> {
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let mut spaces = memchr::memchr_iter(b' ', line);
+    let (Some(first), Some(second), None) = (spaces.next(), spaces.next(), spaces.next()) else {
         return Err(Refusal::bad("the request line has not three parts"));
     };
+    let (method, target) = (&line[..first], &line[first + 1..second]);
+    let version = &line[second + 1..];
     check_method(method)?;
     if target.len() > limits.uri {
         return Err(uri_too_long());
@@ -322,11 +338,11 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<RequestLine, Refusal> {
 
 /// Whether the method is one that is known here.
 pub fn check_method(method: &[u8]) -> Result<(), Refusal> {
-    if !line::is_token(method) {
-        return Err(Refusal::bad("the method is not a token"));
-    }
     if KNOWN_METHODS.contains(&method) {
         return Ok(());
+    }
+    if !line::is_token(method) {
+        return Err(Refusal::bad("the method is not a token"));
     }
     if KNOWN_METHODS
         .iter()
@@ -397,6 +413,17 @@ fn starts_with_scheme(target: &[u8], scheme: &[u8]) -> bool {
 /// Whether a target holds only what a URL may hold, as browsers and clients write it: no control
 /// byte, no space, no fragment, nothing outside ASCII.
 pub fn is_target_text(target: &[u8]) -> bool {
+    is_plain_target(target) || is_other_target(target)
+}
+
+/// Whether it is a path, and perhaps a query, of nothing but bytes that `http` takes anywhere in one.
+fn is_plain_target(target: &[u8]) -> bool {
+    target.first() == Some(&b'/')
+        && target.len() <= PLAIN_TARGET_MOST
+        && line::is_all_of(target, &IS_PLAIN)
+}
+
+fn is_other_target(target: &[u8]) -> bool {
     target
         .iter()
         .all(|&byte| byte.is_ascii_graphic() && byte != b'#')
@@ -416,4 +443,21 @@ pub fn headers_too_large() -> Refusal {
         Code::HeadersTooLarge,
         "the headers are larger than `server.limits.header_bytes` or more than `server.limits.headers`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plain_in_a_target_is_taken_anywhere_in_it() {
+        for byte in (0..=u8::MAX).filter(|byte| IS_PLAIN[usize::from(*byte)]) {
+            for target in [[b'/', byte, b'?', byte], [b'/', b'/', byte, byte]] {
+                assert!(is_plain_target(&target));
+                assert!(is_other_target(&target), "{}", target.escape_ascii());
+            }
+        }
+        let longest = [b'/'; PLAIN_TARGET_MOST];
+        assert!(is_other_target(&longest));
+    }
 }

@@ -201,18 +201,36 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads what is there to where the reader wants it and looks at it in its place: mostly a whole
+    /// head. What is not fit to be handed over yet goes to `buffer`.
+    fn poll_in_place(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let start = out.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(context, out))?;
+        let arrived = &mut out.filled_mut()[start..];
+        let count = arrived.len();
+        let passed = match pass(&mut self.framing, arrived) {
+            Ok(passed) => {
+                self.buffer.extend_from_slice(&arrived[passed..]);
+                passed
+            }
+            Err(refusal) => {
+                self.refuse(refusal);
+                0
+            }
+        };
+        out.set_filled(start + passed);
+        Poll::Ready(Ok(count))
+    }
+
     /// Looks at what has arrived; true when there is something new to be done.
     fn examine(&mut self) -> bool {
-        if self.buffer.is_empty() {
-            return false;
-        }
-        let was_at_head = self.framing.is_at_head();
-        match self.framing.advance(&self.buffer) {
+        match pass(&mut self.framing, &mut self.buffer) {
             Ok(0) => false,
             Ok(passed) => {
-                if was_at_head {
-                    head::hide_upgrade(&mut self.buffer[..passed]);
-                }
                 self.passed = passed;
                 true
             }
@@ -252,27 +270,38 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
         self.refuse(Refusal::bad("the body ended before its end"));
     }
 
-    /// What is waited for while nothing arrives, and from when it counts.
-    fn wait(&self, context: &Context<'_>) -> Option<(Wait, Instant)> {
+    /// What is waited for while nothing arrives, and until when; `None` while an answer is made.
+    fn wait(&self) -> Option<(Wait, Instant)> {
         let heads = self.framing.heads();
-        if !self.framing.is_at_head() {
-            return None;
-        }
         if heads == 0 {
             return Some((Wait::Head(0), self.accepted + self.timeouts.headers));
         }
         if !self.buffer.is_empty() {
             return Some((Wait::Head(heads), Instant::now() + self.timeouts.headers));
         }
-        self.link
-            .poll_finished(heads, context)
-            .then(|| (Wait::Idle(heads), Instant::now() + self.timeouts.idle))
+        let ended = self.link.ended(heads)?;
+        Some((Wait::Idle(heads), ended + self.timeouts.idle))
+    }
+
+    /// Nobody wakes us when an answer has ended; so the clock runs meanwhile, and fires before the
+    /// connection has been idle for too long.
+    fn poll_stand_by(&mut self, context: &mut Context<'_>) {
+        let time = self.timeouts.idle.max(Duration::from_millis(1));
+        let clock = self.read_clock.get_or_insert_with(|| Box::pin(sleep(time)));
+        while clock.as_mut().poll(context).is_ready() {
+            clock.as_mut().reset(Instant::now() + time);
+        }
     }
 
     /// Ready when what is waited for took too long.
     fn poll_read_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some((wait, deadline)) = self.wait(context) else {
+        if !self.framing.is_at_head() {
             self.waiting = None;
+            return Poll::Pending;
+        }
+        let Some((wait, deadline)) = self.wait() else {
+            self.waiting = None;
+            self.poll_stand_by(context);
             return Poll::Pending;
         };
         let deadline = match self.waiting {
@@ -362,6 +391,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     }
 }
 
+/// How many of the bytes may be handed over.
+fn pass(framing: &mut Framing, bytes: &mut [u8]) -> Result<usize, Refusal> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    let was_at_head = framing.is_at_head();
+    let passed = framing.advance(bytes)?;
+    if was_at_head {
+        head::hide_upgrade(&mut bytes[..passed]);
+    }
+    Ok(passed)
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -379,14 +421,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
                 Stage::Ended => return Poll::Ready(Ok(())),
                 Stage::Framed => {}
             }
-            if this.buffer.is_empty() && this.framing.unexamined() > 0 {
+            let is_empty = this.buffer.is_empty();
+            if is_empty && this.framing.unexamined() > 0 {
                 ready!(this.poll_straight(context, out))?;
                 return Poll::Ready(Ok(()));
             }
             if this.examine() {
                 continue;
             }
-            match this.poll_fill(context)? {
+            let filled = out.filled().len();
+            let read = match is_empty && out.remaining() > 0 {
+                true => this.poll_in_place(context, out)?,
+                false => this.poll_fill(context)?,
+            };
+            if out.filled().len() > filled {
+                return Poll::Ready(Ok(()));
+            }
+            match read {
                 Poll::Ready(0) => this.end(),
                 Poll::Ready(_) => {}
                 Poll::Pending => {
