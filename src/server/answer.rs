@@ -20,6 +20,7 @@ use crate::engine::fetch::{ByteStream, StreamError};
 use crate::engine::reply::{Problem, ReplyBody};
 use crate::server::detached::Job;
 use crate::server::holding::holding;
+use crate::server::known::Known;
 use crate::server::link::Ticket;
 use crate::server::report::Report;
 
@@ -95,10 +96,16 @@ pub fn frame(content: Content, manner: &Manner, ticket: Ticket, after: After) ->
         .ok()
         .filter(|status| status.as_u16() >= 200)
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for name in &NOT_END_TO_END {
-        headers.remove(name);
+    let known = Known::of(&headers);
+    if known.has(Known::CONNECTION) || known.has(Known::HOP_BY_HOP) {
+        for name in &NOT_END_TO_END {
+            headers.remove(name);
+        }
     }
-    let said = headers.remove(CONTENT_LENGTH);
+    let said = match known.has(Known::CONTENT_LENGTH) {
+        true => headers.remove(CONTENT_LENGTH),
+        false => None,
+    };
     let body = frame_body(status, body, said, manner, &mut headers);
     if manner.closes && !manner.is_shared {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -150,12 +157,25 @@ pub struct After {
 /// The body of an answer.
 pub struct Answer {
     part: Part,
-    is_shared: bool,
     stall: Duration,
     after: Option<After>,
-    /// Where the connection is shared, each frame that is handed over holds it too: HTTP/2 keeps the
-    /// last ones back until the client makes room, and that is still to wait for the client.
-    ticket: Arc<Ticket>,
+    held: Held,
+}
+
+/// Where the connection is shared, each frame that is handed over holds the ticket too: HTTP/2 keeps
+/// the last ones back until the client makes room, and that is still to wait for the client.
+enum Held {
+    Alone { _ticket: Ticket },
+    Shared(Arc<Ticket>),
+}
+
+impl Held {
+    fn shared(&self) -> Option<&Arc<Ticket>> {
+        match self {
+            Held::Alone { .. } => None,
+            Held::Shared(ticket) => Some(ticket),
+        }
+    }
 }
 
 enum Part {
@@ -172,10 +192,12 @@ impl Answer {
         }
         Answer {
             part,
-            is_shared: manner.is_shared,
             stall: manner.write_stall,
             after: Some(after),
-            ticket: Arc::new(ticket),
+            held: match manner.is_shared {
+                true => Held::Shared(Arc::new(ticket)),
+                false => Held::Alone { _ticket: ticket },
+            },
         }
     }
 
@@ -184,10 +206,9 @@ impl Answer {
     pub fn plain(bytes: Bytes, ticket: Ticket) -> Answer {
         Answer {
             part: Part::Bytes(bytes),
-            is_shared: false,
             stall: Duration::from_secs(10),
             after: None,
-            ticket: Arc::new(ticket),
+            held: Held::Alone { _ticket: ticket },
         }
     }
 
@@ -195,16 +216,12 @@ impl Answer {
         let Part::Bytes(bytes) = &mut self.part else {
             return Bytes::new();
         };
-        let most = if self.is_shared {
-            SHARED_FRAME
-        } else {
-            bytes.len()
-        };
-        let taken = bytes.split_to(most.min(bytes.len()));
-        if bytes.is_empty() {
-            self.part = Part::End;
+        if self.held.shared().is_some() && bytes.len() > SHARED_FRAME {
+            return bytes.split_to(SHARED_FRAME);
         }
-        taken
+        let all = std::mem::take(bytes);
+        self.part = Part::End;
+        all
     }
 
     fn poll_stream(
@@ -256,21 +273,21 @@ impl Body for Answer {
             Part::Bytes(_) => Poll::Ready(Some(Ok(Frame::data(this.take_bytes())))),
             Part::Stream(..) => this.poll_stream(context),
         };
-        if this.is_shared {
+        if let Some(ticket) = this.held.shared() {
             match &polled {
-                Poll::Pending => this.ticket.waits_for_us(),
-                Poll::Ready(_) => this.ticket.waits_for_client(),
+                Poll::Pending => ticket.waits_for_us(),
+                Poll::Ready(_) => ticket.waits_for_client(),
             }
         }
         if let (Poll::Ready(Some(Err(_))), Some(after)) = (&polled, &mut this.after) {
             after.report.failed(Code::Truncated);
         }
-        match this.is_shared {
-            true => polled.map_ok(|frame| {
-                let ticket = this.ticket.clone();
+        match this.held.shared() {
+            Some(ticket) => polled.map_ok(|frame| {
+                let ticket = ticket.clone();
                 frame.map_data(|data| holding(data, ticket))
             }),
-            false => polled,
+            None => polled,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,28 +60,40 @@ pub async fn run<I, S>(
     S: Serve,
 {
     let link = Link::new(peer);
-    let mut guard = Guard::new(io, link.clone(), &settings.limits, &settings.timeouts);
-    let protocol = tokio::select! {
-        biased;
-        protocol = guard.protocol() => protocol,
-        () = drain.reached(Phase::Closing) => return,
-    };
-    match protocol {
-        Ok(Some(Protocol::One)) => run_one(guard, link, settings, service, drain).await,
-        Ok(Some(Protocol::Two)) => {
+    match begun(io, &link, settings, drain).await {
+        Some((Protocol::One, guard)) => run_one(guard, link, settings, service, drain).await,
+        Some((Protocol::Two, guard)) => {
             Box::pin(run_two(guard, link, settings, service, drain)).await;
         }
-        Ok(None) | Err(_) => {}
+        None => {}
     }
 }
 
-async fn run_one<I, S>(
+/// The guard of a connection on which something was said, and what it speaks. It is handed back, so
+/// that what runs for as long as the connection does not keep a place for it twice.
+async fn begun<I: AsyncRead + AsyncWrite + Unpin>(
+    io: I,
+    link: &Arc<Link>,
+    settings: &settings::Server,
+    drain: &Drain,
+) -> Option<(Protocol, Guard<I>)> {
+    let mut guard = Guard::new(io, link.clone(), &settings.limits, &settings.timeouts);
+    let protocol = tokio::select! {
+        biased;
+        protocol = guard.protocol() => protocol.ok()??,
+        () = drain.reached(Phase::Closing) => return None,
+    };
+    Some((protocol, guard))
+}
+
+fn run_one<I, S>(
     guard: Guard<I>,
     link: Arc<Link>,
     settings: &settings::Server,
     service: Arc<S>,
     drain: &Drain,
-) where
+) -> impl Future<Output = ()> + Send
+where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Serve,
 {
@@ -98,16 +110,17 @@ async fn run_one<I, S>(
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(guard), serving(link, service)));
-    tokio::select! {
-        biased;
-        // An error here is a client that went away or does not read: the requests know.
-        _ = connection.as_mut() => return,
-        () = drain.reached(Phase::Closing) => {}
+    let mut connection = builder.serve_connection(TokioIo::new(guard), serving(link, service));
+    async move {
+        tokio::select! {
+            biased;
+            // An error here is a client that went away or does not read: the requests know.
+            _ = &mut connection => return,
+            () = drain.reached(Phase::Closing) => {}
+        }
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = (&mut connection).await;
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
 }
 
 async fn run_two<I, S>(

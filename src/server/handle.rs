@@ -35,6 +35,7 @@ use crate::server::guard::head::{
 };
 use crate::server::guard::refusal::Refusal;
 use crate::server::holding::holding;
+use crate::server::known::Known;
 use crate::server::link::Ticket;
 use crate::server::report::Report;
 use crate::server::{Server, State, clock, host, identity, query, shed};
@@ -42,6 +43,22 @@ use crate::telemetry::Finished;
 
 /// The methods a route may have, for `OPTIONS *`.
 const EVERY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+
+/// What of a request is for us or for its connection only, whatever `Connection` names beside it.
+static NOT_END_TO_END: [(HeaderName, Known); 9] = [
+    (header::CONNECTION, Known::CONNECTION),
+    (header::TE, Known::HOP_BY_HOP),
+    (header::TRAILER, Known::HOP_BY_HOP),
+    (header::TRANSFER_ENCODING, Known::HOP_BY_HOP),
+    (header::UPGRADE, Known::HOP_BY_HOP),
+    (header::CONTENT_LENGTH, Known::CONTENT_LENGTH),
+    (header::PROXY_AUTHORIZATION, Known::PROXY_AUTHORIZATION),
+    (HeaderName::from_static("keep-alive"), Known::HOP_BY_HOP),
+    (
+        HeaderName::from_static("proxy-connection"),
+        Known::HOP_BY_HOP,
+    ),
+];
 
 /// What a request ends with before it is framed.
 enum Ending {
@@ -82,13 +99,13 @@ impl<F: Fetch + 'static> Serve for Server<F> {
     ) -> impl Future<Output = Response<Answer>> + Send + 'static {
         let state = self.state();
         let (parts, body) = request.into_parts();
-        let head = Head::new(parts, &state.table.server, &ticket);
+        let mut head = Head::new(parts, &state.table.server, &ticket);
         let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_end_stream();
         async move {
             let caught = {
                 let work =
-                    pin!(self.answer(&state, &ticket, &head, body, &mut report, &mut is_read));
+                    pin!(self.answer(&state, &ticket, &mut head, body, &mut report, &mut is_read));
                 caught(work).await
             };
             let ending = caught.unwrap_or_else(|| {
@@ -114,7 +131,7 @@ impl<F: Fetch + 'static> Server<F> {
         } else {
             head.parts.uri.path()
         };
-        let finished = Finished {
+        let finished = Box::new(Finished {
             request_id: head.identity.request_id.clone(),
             trace_id: head.identity.trace_id.clone(),
             method: (!is_stand_in).then(|| head.parts.method.clone()),
@@ -126,7 +143,7 @@ impl<F: Fetch + 'static> Server<F> {
             elapsed: std::time::Duration::ZERO,
             failure: Some(Code::ClientGone),
             record: None,
-        };
+        });
         Report::new(
             self.telemetry.clone(),
             state.meters.clone(),
@@ -247,12 +264,13 @@ async fn caught<T>(work: Pin<&mut impl Future<Output = Result<T, T>>>) -> Option
 }
 
 impl<F: Fetch + 'static> Server<F> {
-    /// The answer to a request, `Err` where it comes from the door.
+    /// The answer to a request, `Err` where it comes from the door. Takes headers and host out of
+    /// `head`.
     async fn answer(
         &self,
         state: &State<F>,
         ticket: &Ticket,
-        head: &Head,
+        head: &mut Head,
         body: Incoming,
         report: &mut Report,
         is_read: &mut bool,
@@ -284,11 +302,11 @@ impl<F: Fetch + 'static> Server<F> {
         *is_read |= broken.is_none();
         let request = request::Request {
             method: head.parts.method.clone(),
-            host: head.host.clone(),
+            host: std::mem::take(&mut head.host),
             parameters,
             query,
             raw_query: raw_query.map(str::to_owned),
-            headers: end_to_end(&head.parts.headers),
+            headers: end_to_end(std::mem::take(&mut head.parts.headers)),
             body,
             client_ip: head.identity.client_ip,
             identity: head.identity.clone(),
@@ -463,30 +481,31 @@ fn find<F>(state: &State<F>, head: &Head) -> Result<(Arc<Route>, Vec<String>), E
 }
 
 /// The headers that are for the other end, not for this connection.
-fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    for value in headers.get_all(header::CONNECTION) {
-        for option in value.to_str().unwrap_or("").split(',') {
-            if let Ok(name) = HeaderName::try_from(option.trim()) {
-                kept.remove(name);
-            }
+fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    let known = Known::of(&headers);
+    if known.has(Known::CONNECTION) {
+        for name in named(&headers) {
+            headers.remove(name);
         }
     }
-    for name in [
-        header::CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::CONTENT_LENGTH,
-        header::PROXY_AUTHORIZATION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ] {
-        kept.remove(name);
+    for (name, kind) in &NOT_END_TO_END {
+        if known.has(*kind) {
+            headers.remove(name);
+        }
     }
-    join_cookies(&mut kept);
-    kept
+    if known.has(Known::COOKIE) {
+        join_cookies(&mut headers);
+    }
+    headers
+}
+
+/// The headers that `Connection` names.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    values
+        .flat_map(|value| value.to_str().unwrap_or("").split(','))
+        .filter_map(|option| HeaderName::try_from(option.trim()).ok())
+        .collect()
 }
 
 /// HTTP/2 may split cookies over lines; together they are one list (RFC 9113 §8.2.3).

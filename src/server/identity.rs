@@ -7,11 +7,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 use crate::engine::fetch::Identity;
+use crate::server::known::Known;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 const REQUEST_ID_MOST: usize = 128;
 /// W3C Trace Context §3.3.1.5 asks for at least this much to be handed on.
@@ -19,17 +22,30 @@ const TRACE_STATE_MOST: usize = 512;
 
 /// What is known of a request before its route is.
 pub fn read(headers: &HeaderMap, peer: SocketAddr, trusted: &[IpNet]) -> Arc<Identity> {
-    let trace = trace(headers);
+    let known = Known::of(headers);
+    let trace = match known.has(Known::TRACE_PARENT) {
+        true => trace(headers),
+        false => None,
+    };
     Arc::new(Identity {
-        request_id: request_id(headers),
+        request_id: match known.has(Known::REQUEST_ID) {
+            true => request_id(headers),
+            false => random_id(),
+        },
         trace_state: trace.is_some().then(|| trace_state(headers)).flatten(),
         trace_id: match &trace {
             Some((id, _)) => id.clone(),
             None => random_id(),
         },
         trace_flags: trace.map_or(1, |(_, flags)| flags),
-        client_ip: client_ip(headers, peer, trusted),
-        via: joined(headers, &header::VIA),
+        client_ip: match known.has(Known::FORWARDED_FOR) {
+            true => client_ip(headers, peer, trusted),
+            false => peer.ip().to_canonical(),
+        },
+        via: match known.has(Known::VIA) {
+            true => joined(headers, &header::VIA),
+            false => None,
+        },
     })
 }
 
@@ -64,7 +80,14 @@ fn is_request_id(id: &str) -> bool {
 
 fn random_id() -> String {
     // Zero is no trace id.
-    format!("{:032x}", fastrand::u128(1..))
+    let id = fastrand::u128(1..);
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(id.to_be_bytes()) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    let digits = std::str::from_utf8(&digits).expect("hex digits are ASCII");
+    digits.to_owned()
 }
 
 /// Trace id and flags of a `traceparent` (W3C Trace Context §3.2).

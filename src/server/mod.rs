@@ -18,6 +18,7 @@ pub mod handle;
 pub mod holding;
 pub mod host;
 pub mod identity;
+pub mod known;
 pub mod lag;
 pub mod link;
 pub mod query;

@@ -4,6 +4,9 @@ use crate::plan::matcher::percent_decode;
 
 /// The pairs in their order; `+` is a space. `None` where an escape is broken or is no UTF-8.
 pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
+    if query.is_empty() {
+        return Some(Vec::new());
+    }
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

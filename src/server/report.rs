@@ -16,7 +16,7 @@ pub struct Report {
     meters: Arc<Meters>,
     counts: Arc<Counts>,
     started: Instant,
-    finished: Option<Finished>,
+    finished: Option<Box<Finished>>,
 }
 
 impl Report {
@@ -25,7 +25,7 @@ impl Report {
         meters: Arc<Meters>,
         counts: Arc<Counts>,
         started: Instant,
-        finished: Finished,
+        finished: Box<Finished>,
     ) -> Report {
         counts.begin_request();
         Report {

@@ -116,8 +116,8 @@ impl Log {
         Log { shared }
     }
 
-    pub fn access(&self, finished: Finished) {
-        self.queue(Line::Access(Box::new(finished)));
+    pub fn access(&self, finished: Box<Finished>) {
+        self.queue(Line::Access(finished));
     }
 
     pub fn event(

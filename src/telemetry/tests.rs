@@ -75,8 +75,8 @@ fn meters_of(telemetry: &Telemetry, services: Vec<settings::Service>) -> Meters 
 fn a_request_is_one_json_object_on_a_line() {
     let sink = Sink::default();
     let log = Log::to(sink.clone(), Form::Json);
-    log.access(finished(404, "/nowhere"));
-    log.access(finished(404, "/\"quoted\"\n"));
+    log.access(Box::new(finished(404, "/nowhere")));
+    log.access(Box::new(finished(404, "/\"quoted\"\n")));
     log.flush(Duration::from_secs(5));
     let text = sink.text();
     assert_eq!(text.lines().count(), 2, "{text}");
@@ -104,7 +104,7 @@ fn a_request_is_one_json_object_on_a_line() {
 fn a_person_reads_a_request_on_one_line() {
     let sink = Sink::default();
     let log = Log::to(sink.clone(), Form::Text);
-    log.access(finished(404, "/a\u{1b}[2J"));
+    log.access(Box::new(finished(404, "/a\u{1b}[2J")));
     log.flush(Duration::from_secs(5));
     let text = sink.text();
     let (_, rest) = text.split_once(' ').unwrap();
@@ -181,7 +181,7 @@ fn what_matches_no_route_is_counted_under_a_dash() {
     let telemetry = Telemetry::new(Log::silent());
     let meters = meters(&telemetry);
     for status in [404, 404, 400, 431, 500, 501, 502, 503, 504, 505] {
-        telemetry.finished(&meters, finished(status, "/nowhere"));
+        telemetry.finished(&meters, Box::new(finished(status, "/nowhere")));
     }
     telemetry.metrics().upkeep();
     let text = telemetry.render();
@@ -208,7 +208,7 @@ fn a_client_that_left_is_counted() {
         failure: Some(Code::ClientGone),
         ..finished(499, "/")
     };
-    telemetry.finished(&meters, gone);
+    telemetry.finished(&meters, Box::new(gone));
     let text = telemetry.render();
     let line = "anabranch_cancelled_total{cause=\"client_gone\"} 1";
     assert!(text.contains(line), "{text}");

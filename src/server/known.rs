@@ -1,0 +1,70 @@
+//! Which of the headers that the server itself acts on a message has. Found in one pass over the
+//! names: to ask the map takes a hash for each, and most messages have next to none of them.
+
+use http::{HeaderMap, HeaderName};
+
+/// Some of these headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known(u16);
+
+impl Known {
+    pub const CONNECTION: Known = Known(1);
+    pub const CONTENT_LENGTH: Known = Known(1 << 1);
+    pub const COOKIE: Known = Known(1 << 2);
+    pub const FORWARDED_FOR: Known = Known(1 << 3);
+    /// For one connection only, whatever `Connection` says, it apart.
+    pub const HOP_BY_HOP: Known = Known(1 << 4);
+    pub const PROXY_AUTHORIZATION: Known = Known(1 << 5);
+    pub const REQUEST_ID: Known = Known(1 << 6);
+    pub const TRACE_PARENT: Known = Known(1 << 7);
+    pub const VIA: Known = Known(1 << 8);
+
+    pub fn of(headers: &HeaderMap) -> Known {
+        Known(headers.keys().fold(0, |all, name| all | bit(name)))
+    }
+
+    pub fn has(self, header: Known) -> bool {
+        self.0 & header.0 != 0
+    }
+}
+
+fn bit(name: &HeaderName) -> u16 {
+    let known = match name.as_str() {
+        "connection" => Known::CONNECTION,
+        "content-length" => Known::CONTENT_LENGTH,
+        "cookie" => Known::COOKIE,
+        "x-forwarded-for" => Known::FORWARDED_FOR,
+        "te" | "trailer" | "transfer-encoding" | "upgrade" | "keep-alive" | "proxy-connection" => {
+            Known::HOP_BY_HOP
+        }
+        "proxy-authorization" => Known::PROXY_AUTHORIZATION,
+        "x-request-id" => Known::REQUEST_ID,
+        "traceparent" => Known::TRACE_PARENT,
+        "via" => Known::VIA,
+        _ => Known(0),
+    };
+    known.0
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_found() {
+        let mut headers = HeaderMap::new();
+        for name in ["host", "Via", "TE", "x-request-id"] {
+            let name = HeaderName::try_from(name).unwrap();
+            headers.insert(name, HeaderValue::from_static("a"));
+        }
+        let known = Known::of(&headers);
+        for header in [Known::VIA, Known::HOP_BY_HOP, Known::REQUEST_ID] {
+            assert!(known.has(header), "{header:?}");
+        }
+        for header in [Known::CONNECTION, Known::COOKIE, Known::TRACE_PARENT] {
+            assert!(!known.has(header), "{header:?}");
+        }
+    }
+}
