@@ -19,6 +19,7 @@ use anabranch::downstream::connection::{Outgoing, Prepared};
 use anabranch::downstream::http1::{self, answer::Parsed};
 use anabranch::downstream::send;
 use anabranch::engine::context::{Context, Settled};
+use anabranch::engine::fetch::Identity;
 use anabranch::engine::outcome::Outcome;
 use anabranch::engine::render::{self, Ends};
 use anabranch::engine::reply::{Reply, ReplyBody};
@@ -222,11 +223,16 @@ fn access_line() -> Box<dyn FnMut()> {
     let services = Services::of(&route);
     let reply = runtime().block_on(answer(&route, &services));
     let finished = Finished {
-        request_id: "0123456789abcdef0123456789abcdef".into(),
-        trace_id: "0123456789abcdef0123456789abcdef".into(),
+        identity: Arc::new(Identity {
+            request_id: "0123456789abcdef0123456789abcdef".into(),
+            trace_id: "0123456789abcdef0123456789abcdef".into(),
+            trace_flags: 1,
+            trace_state: None,
+            client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            via: None,
+        }),
         method: Some(Method::GET),
         path: "/v1/products/42".into(),
-        client: std::net::Ipv4Addr::LOCALHOST.into(),
         generation: 1,
         route: Some(route),
         status: 200,

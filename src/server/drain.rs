@@ -1,7 +1,12 @@
 //! How the server stops: readiness off at once, a grace in which everything is still served, then no
 //! new connections, then the end. Whoever hears of a signal or of `POST /drain` holds a [`Drain`].
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
 use tokio::sync::watch;
+use tokio::task::unconstrained;
 
 /// How far a drain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,10 +65,24 @@ impl Drain {
         });
     }
 
-    /// Waits until the drain has come as far as `phase`.
+    /// Waits until the drain has come as far as `phase`. Connections ask at their every turn; until a
+    /// drain begins, the wait itself is asked again only when somebody else is to be woken.
     pub async fn reached(&self, phase: Phase) {
         let mut receiver = self.phase.subscribe();
-        // The sender is `self`, so it outlives the wait.
-        let _ = receiver.wait_for(|current| *current >= phase).await;
+        // Asked so seldom, it may not put off its answer.
+        let mut wait = pin!(unconstrained(
+            receiver.wait_for(|current| *current >= phase)
+        ));
+        let mut woken: Option<Waker> = None;
+        poll_fn(|context| {
+            let is_woken = |waker: &Waker| waker.will_wake(context.waker());
+            if woken.as_ref().is_some_and(is_woken) && !self.is_draining() {
+                return Poll::Pending;
+            }
+            woken = Some(context.waker().clone());
+            // The sender is `self`, so it outlives the wait.
+            wait.as_mut().poll(context).map(|_| ())
+        })
+        .await;
     }
 }

@@ -132,11 +132,9 @@ impl<F: Fetch + 'static> Server<F> {
             head.parts.uri.path()
         };
         let finished = Box::new(Finished {
-            request_id: head.identity.request_id.clone(),
-            trace_id: head.identity.trace_id.clone(),
+            identity: head.identity.clone(),
             method: (!is_stand_in).then(|| head.parts.method.clone()),
             path: path.to_owned(),
-            client: head.identity.client_ip,
             generation: state.generation,
             route: None,
             status: Code::ClientGone.status(),
@@ -315,7 +313,8 @@ impl<F: Fetch + 'static> Server<F> {
             brownout,
         };
         let accepted = input::accept(&route, request)?;
-        let reply = run::run(&route, &accepted, &*state.fetch).await;
+        // Pinned where it is made: to await it by value moves all of it.
+        let reply = pin!(run::run(&route, &accepted, &*state.fetch)).await;
         Ok(blame_client(reply, broken.as_ref()))
     }
 

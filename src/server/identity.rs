@@ -14,8 +14,6 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
 const REQUEST_ID_MOST: usize = 128;
 /// W3C Trace Context §3.3.1.5 asks for at least this much to be handed on.
 const TRACE_STATE_MOST: usize = 512;
@@ -80,15 +78,23 @@ fn is_request_id(id: &str) -> bool {
 
 fn random_id() -> String {
     // Zero is no trace id.
-    let id = fastrand::u128(1..);
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(id.to_be_bytes()) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
-    }
-    let digits = std::str::from_utf8(&digits).expect("hex digits are ASCII");
+    let id = fastrand::u128(..).max(1);
+    let digits = id.to_be_bytes().map(|byte| HEX[usize::from(byte)]);
+    let digits = std::str::from_utf8(digits.as_flattened()).expect("hex digits are ASCII");
     digits.to_owned()
 }
+
+/// The digits of each byte.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+};
 
 /// Trace id and flags of a `traceparent` (W3C Trace Context §3.2).
 fn trace(headers: &HeaderMap) -> Option<(String, u8)> {

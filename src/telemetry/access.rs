@@ -1,6 +1,7 @@
 //! One request as one line.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::engine::code::Code;
@@ -19,12 +20,12 @@ pub fn write_json(out: &mut Vec<u8>, moment: SystemTime, finished: &Finished) {
         out,
         "\",\"level\":\"info\",\"message\":\"request\",\"request_id\":",
     );
-    json::write_text(out, &finished.request_id);
-    put(out, ",\"trace_id\":");
-    json::write_text(out, &finished.trace_id);
-    put(out, ",\"method\":");
+    json::write_text(out, &finished.identity.request_id);
+    put(out, ",\"trace_id\":\"");
+    put(out, &finished.identity.trace_id);
+    put(out, "\",\"method\":");
     let method = finished.method.as_ref();
-    text_or_null(out, method.map(|method| method.as_str()));
+    word_or_null(out, method.map(|method| method.as_str()));
     put(out, ",\"path\":");
     json::write_text(out, &finished.path);
     put(out, ",\"route\":");
@@ -39,12 +40,12 @@ pub fn write_json(out: &mut Vec<u8>, moment: SystemTime, finished: &Finished) {
     put(out, ",\"degraded\":");
     text_or_null(out, degraded(finished));
     put(out, ",\"code\":");
-    text_or_null(out, failure(finished).map(Code::name));
+    word_or_null(out, failure(finished).map(Code::name));
     put(out, ",\"calls\":");
     write_calls(out, calls(finished));
-    put(out, ",\"client\":");
-    json::write_text(out, &finished.client.to_string());
-    put(out, "}");
+    put(out, ",\"client\":\"");
+    write_address(out, finished.identity.client_ip);
+    put(out, "\"}");
 }
 
 /// The calls of a run as the line has them.
@@ -67,15 +68,15 @@ fn write_calls<'f>(out: &mut Vec<u8>, calls: impl Iterator<Item = (&'f Route, &'
             },
         );
         json::write_text(out, &route.calls[call.call.0].name);
-        put(out, ",\"outcome\":");
-        json::write_text(out, call.outcome.name());
-        put(out, ",\"status\":");
+        put(out, ",\"outcome\":\"");
+        put(out, call.outcome.name());
+        put(out, "\",\"status\":");
         match call.status {
             Some(status) => write_number(out, u64::from(status)),
             None => put(out, "null"),
         }
         put(out, ",\"code\":");
-        text_or_null(out, call.code.map(Code::name));
+        word_or_null(out, call.code.map(Code::name));
         put(out, ",\"attempts\":");
         write_number(out, u64::from(call.attempts));
         put(out, ",\"start_ms\":");
@@ -101,6 +102,32 @@ fn text_or_null(out: &mut Vec<u8>, text: Option<&str>) {
     match text {
         Some(text) => json::write_text(out, text),
         None => put(out, "null"),
+    }
+}
+
+/// A word that has nothing to be escaped: a name of ours, or a method.
+fn word_or_null(out: &mut Vec<u8>, word: Option<&str>) {
+    match word {
+        Some(word) => {
+            out.push(b'"');
+            put(out, word);
+            out.push(b'"');
+        }
+        None => put(out, "null"),
+    }
+}
+
+fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                write_number(out, u64::from(octet));
+            }
+        }
+        IpAddr::V6(address) => put(out, &address.to_string()),
     }
 }
 

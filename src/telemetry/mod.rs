@@ -12,13 +12,13 @@ pub mod metrics;
 mod tests;
 pub mod time;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 
 use crate::engine::code::Code;
+use crate::engine::fetch::Identity;
 use crate::engine::record::Record;
 use crate::plan::{Route, Table};
 
@@ -29,14 +29,11 @@ pub const UPKEEP: Duration = Duration::from_secs(5);
 /// A request that has its answer, as the server saw it.
 #[derive(Debug)]
 pub struct Finished {
-    pub request_id: String,
-    /// 32 hex digits; empty where the request never got as far as having one.
-    pub trace_id: String,
+    pub identity: Arc<Identity>,
     /// Absent where the head could not be read.
     pub method: Option<Method>,
     /// As sent, without the query.
     pub path: String,
-    pub client: IpAddr,
     /// The generation that answered.
     pub generation: u64,
     /// Absent where no route was found.

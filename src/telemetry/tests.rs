@@ -15,6 +15,7 @@ use super::metrics::{Meters, ReloadResult};
 use super::{Finished, Telemetry};
 use crate::downstream::observe::{Kind, Observe};
 use crate::engine::code::Code;
+use crate::engine::fetch::Identity;
 use crate::plan::{ServiceId, Table, settings};
 use crate::policy::breaker::{self, State};
 use crate::policy::shed::{Cause, Priority};
@@ -40,11 +41,16 @@ impl Write for Sink {
 
 fn finished(status: u16, path: &str) -> Finished {
     Finished {
-        request_id: "r-1".into(),
-        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        identity: Arc::new(Identity {
+            request_id: "r-1".into(),
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+            trace_flags: 1,
+            trace_state: None,
+            client_ip: IpAddr::from([127, 0, 0, 1]),
+            via: None,
+        }),
         method: Some(Method::GET),
         path: path.into(),
-        client: IpAddr::from([127, 0, 0, 1]),
         generation: 3,
         route: None,
         status,

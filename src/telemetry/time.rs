@@ -13,12 +13,13 @@ pub fn rfc3339(moment: SystemTime) -> String {
 
 pub fn write_rfc3339(out: &mut Vec<u8>, moment: SystemTime) {
     let (year, month, day) = civil(since_epoch(moment).as_secs() / 86_400);
-    write_digits(out, year, 4);
-    out.push(b'-');
-    write_digits(out, month, 2);
-    out.push(b'-');
-    write_digits(out, day, 2);
-    out.push(b'T');
+    let [century, year, month, day] = [year / 100 % 100, year % 100, month, day].map(two_digits);
+    let mut date = *b"0000-00-00T";
+    date[..2].copy_from_slice(&century);
+    date[2..4].copy_from_slice(&year);
+    date[5..7].copy_from_slice(&month);
+    date[8..10].copy_from_slice(&day);
+    out.extend_from_slice(&date);
     write_clock(out, moment);
     out.push(b'Z');
 }
@@ -33,20 +34,23 @@ pub fn clock(moment: SystemTime) -> String {
 fn write_clock(out: &mut Vec<u8>, moment: SystemTime) {
     let since = since_epoch(moment);
     let second = since.as_secs() % 86_400;
-    write_digits(out, second / 3600, 2);
-    out.push(b':');
-    write_digits(out, second / 60 % 60, 2);
-    out.push(b':');
-    write_digits(out, second % 60, 2);
-    out.push(b'.');
-    write_digits(out, u64::from(since.subsec_millis()), 3);
+    let [hours, minutes, seconds] = [second / 3600, second / 60 % 60, second % 60].map(two_digits);
+    let mut clock = *b"00:00:00.000";
+    clock[..2].copy_from_slice(&hours);
+    clock[3..5].copy_from_slice(&minutes);
+    clock[6..8].copy_from_slice(&seconds);
+    clock[9..].copy_from_slice(&three_digits(since.subsec_millis()));
+    out.extend_from_slice(&clock);
 }
 
-/// The last `count` digits of a number.
-fn write_digits(out: &mut Vec<u8>, number: u64, count: u32) {
-    for place in (0..count).rev() {
-        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
-    }
+/// Of a number below 100.
+fn two_digits(number: u64) -> [u8; 2] {
+    [number / 10, number % 10].map(|digit| b'0' + digit as u8)
+}
+
+/// Of a number below 1000.
+fn three_digits(number: u32) -> [u8; 3] {
+    [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8)
 }
 
 /// Milliseconds for a machine: `41.207`.
@@ -56,16 +60,15 @@ pub fn milliseconds(duration: Duration) -> f64 {
 
 /// The same as JSON, to the microsecond: `41.207`, `41.0`.
 pub fn write_milliseconds(out: &mut Vec<u8>, duration: Duration) {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    write_number(out, micros / 1_000);
-    out.push(b'.');
-    let rest = micros % 1_000;
-    let (rest, digits) = match (rest % 100, rest % 10) {
-        (0, _) => (rest / 100, 1),
-        (_, 0) => (rest / 10, 2),
-        _ => (rest, 3),
-    };
-    write_digits(out, rest, digits);
+    let micros = duration.subsec_micros();
+    let seconds = duration.as_secs().saturating_mul(1_000);
+    write_number(out, seconds.saturating_add(u64::from(micros / 1_000)));
+    let [hundreds, tens, ones] = three_digits(micros % 1_000);
+    match (tens, ones) {
+        (b'0', b'0') => out.extend_from_slice(&[b'.', hundreds]),
+        (_, b'0') => out.extend_from_slice(&[b'.', hundreds, tens]),
+        _ => out.extend_from_slice(&[b'.', hundreds, tens, ones]),
+    }
 }
 
 /// A duration for a person: `0.4 ms`, `41 ms`, `2 s`, `12.3 s`.
@@ -124,6 +127,23 @@ mod tests {
         ] {
             let moment = UNIX_EPOCH + Duration::from_millis(millis);
             assert_eq!(rfc3339(moment), expected, "{millis}");
+        }
+    }
+
+    #[test]
+    fn a_machine_reads_milliseconds_without_the_zeros_at_their_end() {
+        for (micros, expected) in [
+            (0, "0.0"),
+            (7, "0.007"),
+            (41_207, "41.207"),
+            (41_120, "41.12"),
+            (41_500, "41.5"),
+            (2_000_000, "2000.0"),
+            (61_000_010, "61000.01"),
+        ] {
+            let mut out = Vec::new();
+            write_milliseconds(&mut out, Duration::from_micros(micros));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 
