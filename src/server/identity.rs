@@ -79,7 +79,10 @@ fn is_request_id(id: &str) -> bool {
 fn random_id() -> String {
     // Zero is no trace id.
     let id = fastrand::u128(..).max(1);
-    let digits = id.to_be_bytes().map(|byte| HEX[usize::from(byte)]);
+    let mut digits = [[0; 2]; 16];
+    for (pair, byte) in digits.iter_mut().zip(id.to_be_bytes()) {
+        *pair = HEX[usize::from(byte)];
+    }
     let digits = std::str::from_utf8(digits.as_flattened()).expect("hex digits are ASCII");
     digits.to_owned()
 }

@@ -13,13 +13,9 @@ pub fn rfc3339(moment: SystemTime) -> String {
 
 pub fn write_rfc3339(out: &mut Vec<u8>, moment: SystemTime) {
     let (year, month, day) = civil(since_epoch(moment).as_secs() / 86_400);
-    let [century, year, month, day] = [year / 100 % 100, year % 100, month, day].map(two_digits);
-    let mut date = *b"0000-00-00T";
-    date[..2].copy_from_slice(&century);
-    date[2..4].copy_from_slice(&year);
-    date[5..7].copy_from_slice(&month);
-    date[8..10].copy_from_slice(&day);
-    out.extend_from_slice(&date);
+    let ([y0, y1], [y2, y3]) = (two_digits(year / 100 % 100), two_digits(year % 100));
+    let ([m0, m1], [d0, d1]) = (two_digits(month), two_digits(day));
+    out.extend_from_slice(&[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T']);
     write_clock(out, moment);
     out.push(b'Z');
 }
@@ -34,23 +30,20 @@ pub fn clock(moment: SystemTime) -> String {
 fn write_clock(out: &mut Vec<u8>, moment: SystemTime) {
     let since = since_epoch(moment);
     let second = since.as_secs() % 86_400;
-    let [hours, minutes, seconds] = [second / 3600, second / 60 % 60, second % 60].map(two_digits);
-    let mut clock = *b"00:00:00.000";
-    clock[..2].copy_from_slice(&hours);
-    clock[3..5].copy_from_slice(&minutes);
-    clock[6..8].copy_from_slice(&seconds);
-    clock[9..].copy_from_slice(&three_digits(since.subsec_millis()));
-    out.extend_from_slice(&clock);
+    let ([h0, h1], [m0, m1]) = (two_digits(second / 3600), two_digits(second / 60 % 60));
+    let ([s0, s1], [f0, f1, f2]) = (two_digits(second % 60), three_digits(since.subsec_millis()));
+    out.extend_from_slice(&[h0, h1, b':', m0, m1, b':', s0, s1, b'.', f0, f1, f2]);
 }
 
 /// Of a number below 100.
 fn two_digits(number: u64) -> [u8; 2] {
-    [number / 10, number % 10].map(|digit| b'0' + digit as u8)
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// Of a number below 1000.
 fn three_digits(number: u32) -> [u8; 3] {
-    [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8)
+    let [tens, ones] = two_digits(u64::from(number % 100));
+    [b'0' + (number / 100) as u8, tens, ones]
 }
 
 /// Milliseconds for a machine: `41.207`.
