@@ -60,12 +60,12 @@ pub async fn run<I, S>(
     S: Serve,
 {
     let link = Link::new(peer);
-    match begun(io, &link, settings, drain).await {
-        Some((Protocol::One, guard)) => run_one(guard, link, settings, service, drain).await,
-        Some((Protocol::Two, guard)) => {
-            Box::pin(run_two(guard, link, settings, service, drain)).await;
-        }
-        None => {}
+    let Some((protocol, guard)) = begun(io, &link, settings, drain).await else {
+        return;
+    };
+    match protocol {
+        Protocol::One => run_one(guard, link, settings, service, drain).await,
+        Protocol::Two => Box::pin(run_two(guard, link, settings, service, drain)).await,
     }
 }
 

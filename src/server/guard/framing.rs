@@ -20,6 +20,8 @@ pub struct Framing {
     state: State,
     /// Heads passed so far.
     heads: u64,
+    /// Of the last of them.
+    asks_upgrade: bool,
 }
 
 #[derive(Debug)]
@@ -35,11 +37,17 @@ impl Framing {
             limits,
             state: State::Head(head::Scan::default()),
             heads: 0,
+            asks_upgrade: false,
         }
     }
 
     pub fn heads(&self) -> u64 {
         self.heads
+    }
+
+    /// The last head passed asks for another protocol.
+    pub fn asks_upgrade(&self) -> bool {
+        self.asks_upgrade
     }
 
     /// The next byte belongs to a head, or would begin one.
@@ -56,6 +64,7 @@ impl Framing {
                     return Ok(0);
                 };
                 self.heads += 1;
+                self.asks_upgrade = head.asks_upgrade;
                 self.state = after_head(head);
                 Ok(head.length)
             }

@@ -22,6 +22,8 @@ pub struct Head {
     /// Bytes and number of the header lines, towards which chunk extensions and trailers count too.
     pub header_bytes: usize,
     pub headers: usize,
+    /// It has the header that [`hide_upgrade`] is for.
+    pub asks_upgrade: bool,
 }
 
 /// A head that is still arriving. `advance` is always given the head from its first byte.
@@ -60,6 +62,7 @@ struct Fields {
     host: Option<Vec<u8>>,
     content_length: Option<u64>,
     chunked: bool,
+    asks_upgrade: bool,
 }
 
 /// The methods that a route may have, and those that are answered although no route has them.
@@ -194,6 +197,7 @@ impl Scan {
             },
             header_bytes: self.header_bytes,
             headers: self.headers,
+            asks_upgrade: fields.asks_upgrade,
         })
     }
 }
@@ -213,6 +217,10 @@ impl Fields {
     fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         // By their lengths first: few names have one of these.
         match name.len() {
+            7 if name.eq_ignore_ascii_case(UPGRADE) => {
+                self.asks_upgrade = true;
+                Ok(())
+            }
             4 if name.eq_ignore_ascii_case(b"host") => self.take_host(value),
             10 if name.eq_ignore_ascii_case(b"connection") => check_connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.take_content_length(value),

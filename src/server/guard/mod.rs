@@ -20,13 +20,14 @@ pub mod refusal;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::engine::code::Code;
@@ -71,7 +72,7 @@ pub struct Guard<I> {
     waiting: Option<(Wait, Instant)>,
     /// Fires at that moment or before it, since most waits end early and the next one is as good with
     /// the clock of the last.
-    read_clock: Option<Pin<Box<Sleep>>>,
+    read_clock: Option<Clock>,
     write_clock: Option<Pin<Box<Sleep>>>,
     shutdown: Shutdown,
 }
@@ -287,9 +288,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     /// connection has been idle for too long.
     fn poll_stand_by(&mut self, context: &mut Context<'_>) {
         let time = self.timeouts.idle.max(Duration::from_millis(1));
-        let clock = self.read_clock.get_or_insert_with(|| Box::pin(sleep(time)));
-        while clock.as_mut().poll(context).is_ready() {
-            clock.as_mut().reset(Instant::now() + time);
+        let clock = self
+            .read_clock
+            .get_or_insert_with(|| Clock::new(Instant::now() + time));
+        while clock.poll(context).is_ready() {
+            clock.reset(Instant::now() + time);
         }
     }
 
@@ -308,18 +311,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
             Some((known, deadline)) if known == wait => deadline,
             _ => self.waiting.insert((wait, deadline)).1,
         };
-        let clock = self
-            .read_clock
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let clock = self.read_clock.get_or_insert_with(|| Clock::new(deadline));
         if clock.deadline() > deadline {
-            clock.as_mut().reset(deadline);
+            clock.reset(deadline);
         }
         loop {
-            ready!(clock.as_mut().poll(context));
+            ready!(clock.poll(context));
             if clock.deadline() >= deadline {
                 return Poll::Ready(());
             }
-            clock.as_mut().reset(deadline);
+            clock.reset(deadline);
         }
     }
 
@@ -391,6 +392,40 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     }
 }
 
+/// A sleep that is polled only once it is over, or to wake somebody else: a look costs less.
+struct Clock {
+    sleep: Pin<Box<Sleep>>,
+    woken: Option<Waker>,
+}
+
+impl Clock {
+    fn new(deadline: Instant) -> Clock {
+        Clock {
+            sleep: Box::pin(sleep_until(deadline)),
+            woken: None,
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.sleep.deadline()
+    }
+
+    fn reset(&mut self, deadline: Instant) {
+        self.sleep.as_mut().reset(deadline);
+        self.woken = None;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let is_woken = |waker: &Waker| waker.will_wake(context.waker());
+        if self.woken.as_ref().is_some_and(is_woken) && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.woken = Some(context.waker().clone());
+        // Polled so seldom, it may not put off its answer.
+        pin!(unconstrained(self.sleep.as_mut())).poll(context)
+    }
+}
+
 /// How many of the bytes may be handed over.
 fn pass(framing: &mut Framing, bytes: &mut [u8]) -> Result<usize, Refusal> {
     if bytes.is_empty() {
@@ -398,7 +433,7 @@ fn pass(framing: &mut Framing, bytes: &mut [u8]) -> Result<usize, Refusal> {
     }
     let was_at_head = framing.is_at_head();
     let passed = framing.advance(bytes)?;
-    if was_at_head {
+    if was_at_head && framing.asks_upgrade() {
         head::hide_upgrade(&mut bytes[..passed]);
     }
     Ok(passed)
