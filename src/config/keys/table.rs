@@ -750,7 +750,7 @@ pub const POOL: &[Key] = &[
         "max_idle",
         count(0, 100_000),
         "64",
-        "unused connections kept for each address; what a burst leaves beyond is closed within a second",
+        "unused connections kept for each address; what a burst leaves beyond is closed within two seconds",
     ),
     key(
         "max_age",
