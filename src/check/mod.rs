@@ -5,13 +5,14 @@
 
 mod rules;
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config;
-use crate::diagnostic::{Diagnostic, Files, Severity, Span, arrange};
+use crate::diagnostic::{Diagnostic, FileId, Files, Severity, Span, arrange};
 use crate::plan::Table;
 use crate::plan::compile::compile;
 
@@ -50,6 +51,7 @@ pub fn examine_with(paths: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>
     let compiled = compile(&documents, &files);
     let mut diagnostics = findings;
     diagnostics.extend(compiled.diagnostics);
+    let errors = errors_of(&diagnostics);
     let warnings = compiled.routes.iter().flat_map(|(route, reads)| {
         let document = &documents.routes[route.index];
         rules::apply(&rules::Facts {
@@ -57,7 +59,7 @@ pub fn examine_with(paths: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>
             route,
             reads,
             services: &compiled.services,
-            is_whole: !has_error_in(&diagnostics, document.span),
+            is_whole: !has_error_in(&errors, document.span),
         })
     });
     let mut warnings: Vec<Diagnostic> = warnings.collect();
@@ -81,12 +83,21 @@ pub fn examine_with(paths: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>
     }
 }
 
-fn has_error_in(diagnostics: &[Diagnostic], document: Span) -> bool {
-    diagnostics.iter().any(|found| {
-        let Span { file, start, end } = document;
-        let is_inside = found.span.file == file && (start..=end).contains(&found.span.start);
-        is_inside && found.severity == Severity::Error
-    })
+/// Where errors begin, sorted.
+fn errors_of(diagnostics: &[Diagnostic]) -> Vec<(FileId, u32)> {
+    let errors = diagnostics.iter();
+    let errors = errors.filter(|found| found.severity == Severity::Error);
+    let mut places: Vec<_> = errors
+        .map(|found| (found.span.file, found.span.start))
+        .collect();
+    places.sort_unstable();
+    places
+}
+
+fn has_error_in(errors: &[(FileId, u32)], document: Span) -> bool {
+    let Span { file, start, end } = document;
+    let next = errors.partition_point(|place| *place < (file, start));
+    errors.get(next).is_some_and(|place| *place <= (file, end))
 }
 
 fn nothing_read(paths: &[PathBuf], unreadable: &[config::Unreadable]) -> Examination {
@@ -111,10 +122,10 @@ fn nothing_read(paths: &[PathBuf], unreadable: &[config::Unreadable]) -> Examina
 fn whole_print(values: u64, files: &Files, watched: &[PathBuf], has_error: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
     values.hash(&mut hasher);
-    let own: Vec<&Path> = files.files.iter().map(|file| file.path.as_path()).collect();
+    let own: HashSet<&Path> = files.files.iter().map(|file| file.path.as_path()).collect();
     for path in watched
         .iter()
-        .filter(|path| !own.contains(&path.as_path()) && path.is_file())
+        .filter(|path| !own.contains(path.as_path()) && path.is_file())
     {
         path.hash(&mut hasher);
         std::fs::read(path).ok().hash(&mut hasher);

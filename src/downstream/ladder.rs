@@ -61,7 +61,7 @@ pub async fn climb<D: Dial, F: Finish<D>>(
             Err(failed) => failed,
         };
         // 6 retry: this loop; 7, 8 and 9 again, without waiting.
-        turn = match climb.again(turn, failed).await {
+        turn = match Box::pin(climb.again(turn, failed)).await {
             Ok(next) => next,
             Err(failed) => return climb.give_up(failed),
         };
@@ -364,8 +364,8 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         attempt: &Arc<Attempt>,
         number: u32,
     ) -> Result<F::Done, Failed<D>> {
-        let work = self.exchange(attempt);
-        tokio::pin!(work);
+        // In a box: a future is copied by every layer that waits for it, and this is the large one.
+        let mut work = Box::pin(self.exchange(attempt));
         let own_end = attempt.permit.since() + self.call().attempt_timeout;
         let deadline = self.exchange.deadline;
         if number < self.most_attempts() && own_end + LEAST_TIME <= deadline {

@@ -1,5 +1,7 @@
 //! Writes the reply of a run that has ended: the stitched answer, a passed one, or a problem.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
@@ -147,7 +149,8 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
         Err(failure) => return failed(run.call_error(failure), 0),
     };
     let body = streamed(run).map_or(StreamedRequest::Buffered, StreamedRequest::Stream);
-    match timeout_at(run.end, fetch.open(exchange.into(), body)).await {
+    let opening = pin!(fetch.open(exchange.into(), body));
+    match timeout_at(run.end, opening).await {
         Ok(opened) => opened,
         Err(_) => failed(CallError::new(Code::Timeout), 1),
     }

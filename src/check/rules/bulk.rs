@@ -6,7 +6,7 @@ use crate::config::document;
 use crate::diagnostic::Diagnostic;
 use crate::plan::compile::names::Read;
 use crate::plan::settings::Service;
-use crate::plan::{Call, Route, ServiceId};
+use crate::plan::{Call, Route};
 
 /// R0604: one request for each element, to a service that another call asks in bulk.
 pub fn one_by_one(
@@ -15,17 +15,18 @@ pub fn one_by_one(
     services: &[Service],
 ) -> Vec<Diagnostic> {
     let routes = || routes.iter().map(|(route, _)| route.as_ref());
-    let in_bulk = |service: ServiceId| {
-        let mut calls =
-            routes().flat_map(|route| route.calls.iter().map(move |call| (route, call)));
-        calls.find(|(_, call)| call.service == service && call.batch().is_some() && call.asks())
-    };
+    let calls = routes().flat_map(|route| route.calls.iter().map(move |call| (route, call)));
+    // The first for each service.
+    let mut in_bulk: Vec<Option<(&Route, &Call)>> = vec![None; services.len()];
+    for (route, call) in calls.filter(|(_, call)| call.batch().is_some() && call.asks()) {
+        in_bulk[call.service.0].get_or_insert((route, call));
+    }
     let mut found = Vec::new();
     for route in routes() {
         let written = &documents[route.index].calls;
         for (call, document) in route.calls.iter().zip(written) {
-            let Some((other_route, other)) = in_bulk(call.service).filter(|_| is_one_by_one(call))
-            else {
+            let other = in_bulk[call.service.0].filter(|_| is_one_by_one(call));
+            let Some((other_route, other)) = other else {
                 continue;
             };
             let service = &services[call.service.0].name;
