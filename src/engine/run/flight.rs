@@ -41,8 +41,10 @@ pub(super) async fn fly<F: Fetch>(fetch: &F, launch: Launch) -> Landing {
     match launch {
         Launch::Call(ticket, exchange) => Landing::Call(ticket, fetch.fetch(exchange).await),
         Launch::LookUp(call, exchanges, until) => {
+            // In a box, so that calls do not carry it about.
+            let found = Box::pin(fetch.look_up(exchanges));
             // A cache that is late has nothing.
-            let found = timeout_at(until, fetch.look_up(exchanges)).await;
+            let found = timeout_at(until, found).await;
             Landing::Found(call, found.unwrap_or_default())
         }
     }
