@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -170,13 +171,18 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
     /// it, and saying itself what came of it, since the run may be gone by then.
     pub async fn carry_alone(self, request: Prepared) -> Result<F::Done, Failed<D>> {
         let (exchange, attempt) = (self.exchange.clone(), self.attempt.clone());
-        let carried = tokio::select! {
-            biased;
-            () = attempt.cut.notified() => Err(attempt.timed_out(Instant::now()).into()),
-            ended = timeout_at(exchange.deadline, self.carry(request)) => {
-                let by = exchange.deadline;
-                ended.unwrap_or_else(|_| Err(attempt.timed_out(by).into()))
-            }
+        let by = exchange.deadline;
+        // Whoever cut it before it began takes it for not sent, so that it must not be.
+        let is_cut = attempt.cut.notified().now_or_never().is_some();
+        let carried = match is_cut || by <= Instant::now() {
+            true => Err(attempt.timed_out(by.min(Instant::now())).into()),
+            false => tokio::select! {
+                biased;
+                () = attempt.cut.notified() => Err(attempt.timed_out(Instant::now()).into()),
+                ended = timeout_at(by, self.carry(request)) => {
+                    ended.unwrap_or_else(|_| Err(attempt.timed_out(by).into()))
+                }
+            },
         };
         if !is_to_be_replayed(&carried) {
             attempt.permit.end(verdict(&carried, &exchange, &attempt));

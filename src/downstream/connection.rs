@@ -212,8 +212,9 @@ impl<T: Wire> Lease<T> {
         match self {
             Lease::One(one) => one.size_hint(),
             Lease::Two(two) => match &two.incoming {
-                Some(incoming) => incoming.size_hint(),
-                None => SizeHint::with_exact(0),
+                // An answer to HEAD has ended, whatever length it says.
+                Some(incoming) if !incoming.is_end_stream() => incoming.size_hint(),
+                _ => SizeHint::with_exact(0),
             },
         }
     }

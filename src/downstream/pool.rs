@@ -168,7 +168,7 @@ impl<D: Dial> Pool<D> {
     fn keep_later(self: Arc<Self>, opening: impl Future<Output = Opened<D>> + Send + 'static) {
         {
             let mut state = self.state();
-            if state.spare >= self.keep.max_idle {
+            if state.retired || state.spare >= self.keep.max_idle {
                 return;
             }
             state.spare += 1;
@@ -206,8 +206,11 @@ impl<D: Dial> Pool<D> {
             }
         }
         // More than `max_idle` for now: under load the next request wants it before the sweep comes.
-        let since = now;
-        state.idle.push(Idle { one, since, until });
+        state.idle.push(Idle {
+            one,
+            since: now,
+            until,
+        });
         drop(state);
         self.sweep_later();
     }

@@ -62,7 +62,7 @@ impl<const LANES: usize> Window<LANES> {
         }
         let passed = now.saturating_duration_since(self.origin);
         let number = (passed.as_nanos() / self.width.as_nanos()) as u64;
-        let stale = number.saturating_sub(self.newest).min(BUCKETS as u64);
+        let stale = (number - self.newest).min(BUCKETS as u64);
         for step in 1..=stale {
             let bucket = &mut self.buckets[place(number - stale + step)];
             for (sum, count) in self
@@ -73,7 +73,7 @@ impl<const LANES: usize> Window<LANES> {
                 *sum -= u64::from(count);
             }
         }
-        self.newest = self.newest.max(number);
+        self.newest = number;
         let begins = number.saturating_mul(self.width.as_nanos() as u64);
         self.ends = self.origin + Duration::from_nanos(begins) + self.width;
     }

@@ -33,7 +33,7 @@ pub static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// What no route and no service may set on an answer of ours.
-static NOT_END_TO_END: [HeaderName; 7] = [
+pub(super) static NOT_END_TO_END: [HeaderName; 7] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::TE,

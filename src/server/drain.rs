@@ -75,8 +75,8 @@ impl Drain {
         ));
         let mut woken: Option<Waker> = None;
         poll_fn(|context| {
-            let is_woken = |waker: &Waker| waker.will_wake(context.waker());
-            if woken.as_ref().is_some_and(is_woken) && !self.is_draining() {
+            let will_be_woken = |waker: &Waker| waker.will_wake(context.waker());
+            if woken.as_ref().is_some_and(will_be_woken) && !self.is_draining() {
                 return Poll::Pending;
             }
             woken = Some(context.waker().clone());

@@ -45,7 +45,7 @@ use crate::telemetry::Finished;
 const EVERY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 
 /// What of a request is for us or for its connection only, whatever `Connection` names beside it.
-static NOT_END_TO_END: [(HeaderName, Known); 9] = [
+pub(super) static NOT_END_TO_END: [(HeaderName, Known); 9] = [
     (header::CONNECTION, Known::CONNECTION),
     (header::TE, Known::HOP_BY_HOP),
     (header::TRAILER, Known::HOP_BY_HOP),
@@ -91,7 +91,7 @@ struct Head {
 }
 
 impl<F: Fetch + 'static> Serve for Server<F> {
-    /// What stands before the block is not held twice by the future: once to come in, once to stay.
+    /// No `async fn`: the future would hold its arguments twice.
     fn serve(
         self: Arc<Self>,
         ticket: Ticket,

@@ -51,6 +51,22 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::server::{answer, handle};
+
+    /// What is taken out of a message is looked for only if this says that it is there.
+    #[test]
+    fn whatever_is_taken_out_is_known() {
+        let known = |name: &HeaderName| {
+            let value = HeaderValue::from_static("a");
+            Known::of(&HeaderMap::from_iter([(name.clone(), value)]))
+        };
+        for (name, kind) in &handle::NOT_END_TO_END {
+            assert!(known(name).has(*kind), "{name}");
+        }
+        for name in &answer::NOT_END_TO_END {
+            assert_ne!(known(name), Known(0), "{name}");
+        }
+    }
 
     #[test]
     fn what_is_there_is_found() {

@@ -13,10 +13,16 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::support::*;
+use crate::downstream::attempt::{Attempt, Carriage};
+use crate::downstream::connection::Outgoing;
 use crate::downstream::dial::Tcp;
+use crate::downstream::guards::Patience;
+use crate::downstream::ladder::Whole;
+use crate::downstream::pool::Need;
+use crate::downstream::send;
 use crate::engine::fetch::Fetch;
-use crate::plan::Call;
 use crate::plan::settings::HttpVersion;
+use crate::plan::{Call, ServiceId};
 
 type Server = Connection<TcpStream, Bytes>;
 type Asked = (Request<h2::RecvStream>, SendResponse<Bytes>);
@@ -117,6 +123,89 @@ async fn a_refused_stream_is_tried_again_even_for_a_write() {
     let fixture = fixture(port);
     assert_eq!(fixture.outcome(post(), 1000).await, "200 1 x2");
     assert_eq!(fixture.heard.attempts(), ["first", "retry:refused_stream"]);
+}
+
+#[tokio::test]
+async fn an_answer_to_head_may_say_any_length() {
+    let port = serve(script(|_, peer| async move {
+        let mut server = accept(peer).await;
+        while let Some((_, mut response)) = next(&mut server).await {
+            let head = Response::builder().header("content-length", "5000000");
+            response
+                .send_response(head.body(()).unwrap(), true)
+                .unwrap();
+        }
+    }))
+    .await;
+    let call = Call {
+        method: http::Method::HEAD,
+        ..get()
+    };
+    assert_eq!(fixture(port).outcome(call, 1000).await, "200  x1");
+}
+
+/// Its caller takes it for not sent, and may have it sent again.
+#[tokio::test]
+async fn a_write_that_was_cut_before_it_began_is_not_sent() {
+    // More than may be reset.
+    const ROUNDS: usize = 150;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let port = serve(script(move |_, peer| {
+        let count = count.clone();
+        async move {
+            let mut server = accept(peer).await;
+            while let Some((_, mut response)) = next(&mut server).await {
+                count.fetch_add(1, Ordering::SeqCst);
+                respond(&mut response, "1");
+            }
+        }
+    }))
+    .await;
+    let mut service = service(port);
+    service.http = HttpVersion::Two;
+    // The cuts would open it.
+    service.breaker = None;
+    let fixture = Fixture::new(service, Tcp::new());
+    let client = &fixture.client;
+    let id = ServiceId(0);
+    let service = client.service(id);
+    for _ in 0..ROUNDS {
+        let told = client.told(id);
+        let admitted = service.guards.admit(&[], false, Patience::None, &told);
+        let Ok(permit) = admitted.await else {
+            panic!("it is admitted");
+        };
+        let attempt = Attempt::new(permit);
+        let pool = service.pools[0].clone();
+        let Ok(lease) = pool.checkout(Need::Any).await else {
+            panic!("there is a connection");
+        };
+        let exchange = Arc::new(exchange(post(), 1000));
+        let body = Outgoing::Whole(Bytes::new());
+        let left = Duration::from_secs(1);
+        let request = send::prepare(&exchange, &pool.endpoint, lease.version(), left, body);
+        let Ok(request) = request else {
+            panic!("it can be sent");
+        };
+        let carriage = Carriage {
+            exchange,
+            attempt: attempt.clone(),
+            pool,
+            lease,
+            may_replay: false,
+            writes: None,
+            finish: Whole {
+                process: client.process.clone(),
+                validates: false,
+            },
+        };
+        attempt.cut();
+        assert!(carriage.carry_alone(request).await.is_err());
+    }
+    // What comes behind them has come, and they have not.
+    assert_eq!(fixture.outcome(post(), 1000).await, "200 1 x1");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

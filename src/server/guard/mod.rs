@@ -416,8 +416,8 @@ impl Clock {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let is_woken = |waker: &Waker| waker.will_wake(context.waker());
-        if self.woken.as_ref().is_some_and(is_woken) && !self.sleep.is_elapsed() {
+        let will_be_woken = |waker: &Waker| waker.will_wake(context.waker());
+        if self.woken.as_ref().is_some_and(will_be_woken) && !self.sleep.is_elapsed() {
             return Poll::Pending;
         }
         self.woken = Some(context.waker().clone());
