@@ -14,7 +14,7 @@ use crate::downstream::headers;
 use crate::downstream::http1::Message;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, Identity};
-use crate::json::write_number;
+use crate::json::{write_hexadecimal, write_number};
 use crate::plan::settings::Endpoint;
 
 /// A header of our own, and how HTTP/1.1 writes it up to its value.
@@ -274,14 +274,6 @@ fn write_traceparent(out: &mut Vec<u8>, identity: &Identity) {
     write_hexadecimal(out, &fastrand::u64(1..).to_be_bytes());
     out.push(b'-');
     write_hexadecimal(out, &[identity.trace_flags]);
-}
-
-fn write_hexadecimal(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 0x0f)]);
-    }
 }
 
 fn via(identity: &Identity) -> Cow<'_, str> {

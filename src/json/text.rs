@@ -126,8 +126,16 @@ pub fn write_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&digits[start..]);
 }
 
+/// Two digits for each byte.
+pub fn write_hexadecimal(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 0x0F)]);
+    }
+}
+
 fn write_escape(out: &mut Vec<u8>, special: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     match special {
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', special]),
         0x08 => out.extend_from_slice(b"\\b"),
@@ -137,8 +145,7 @@ fn write_escape(out: &mut Vec<u8>, special: u8) {
         b'\t' => out.extend_from_slice(b"\\t"),
         other => {
             out.extend_from_slice(b"\\u00");
-            out.push(HEX[usize::from(other >> 4)]);
-            out.push(HEX[usize::from(other & 0x0F)]);
+            write_hexadecimal(out, &[other]);
         }
     }
 }

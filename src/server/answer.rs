@@ -32,17 +32,6 @@ pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// What no route and no service may set on an answer of ours.
-pub(super) static NOT_END_TO_END: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// An answer before it is framed.
 pub struct Content {
     pub status: u16,
@@ -97,11 +86,8 @@ pub fn frame(content: Content, manner: &Manner, ticket: Ticket, after: After) ->
         .filter(|status| status.as_u16() >= 200)
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let known = Known::of(&headers);
-    if known.has(Known::CONNECTION) || known.has(Known::HOP_BY_HOP) {
-        for name in &NOT_END_TO_END {
-            headers.remove(name);
-        }
-    }
+    // No route and no service may set these on an answer of ours.
+    known.remove_hop_by_hop(&mut headers);
     let said = match known.has(Known::CONTENT_LENGTH) {
         true => headers.remove(CONTENT_LENGTH),
         false => None,

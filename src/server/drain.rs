@@ -3,10 +3,12 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use tokio::sync::watch;
 use tokio::task::unconstrained;
+
+use crate::server::woken::Woken;
 
 /// How far a drain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,13 +75,11 @@ impl Drain {
         let mut wait = pin!(unconstrained(
             receiver.wait_for(|current| *current >= phase)
         ));
-        let mut woken: Option<Waker> = None;
+        let mut woken = Woken::default();
         poll_fn(|context| {
-            let will_be_woken = |waker: &Waker| waker.will_wake(context.waker());
-            if woken.as_ref().is_some_and(will_be_woken) && !self.is_draining() {
+            if woken.is_still(context) && !self.is_draining() {
                 return Poll::Pending;
             }
-            woken = Some(context.waker().clone());
             // The sender is `self`, so it outlives the wait.
             wait.as_mut().poll(context).map(|_| ())
         })

@@ -16,6 +16,7 @@ use hyper::body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::downstream::headers::named_by_connection;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Fetch, Identity};
 use crate::engine::record::Record;
@@ -43,22 +44,6 @@ use crate::telemetry::Finished;
 
 /// The methods a route may have, for `OPTIONS *`.
 const EVERY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
-
-/// What of a request is for us or for its connection only, whatever `Connection` names beside it.
-pub(super) static NOT_END_TO_END: [(HeaderName, Known); 9] = [
-    (header::CONNECTION, Known::CONNECTION),
-    (header::TE, Known::HOP_BY_HOP),
-    (header::TRAILER, Known::HOP_BY_HOP),
-    (header::TRANSFER_ENCODING, Known::HOP_BY_HOP),
-    (header::UPGRADE, Known::HOP_BY_HOP),
-    (header::CONTENT_LENGTH, Known::CONTENT_LENGTH),
-    (header::PROXY_AUTHORIZATION, Known::PROXY_AUTHORIZATION),
-    (HeaderName::from_static("keep-alive"), Known::HOP_BY_HOP),
-    (
-        HeaderName::from_static("proxy-connection"),
-        Known::HOP_BY_HOP,
-    ),
-];
 
 /// What a request ends with before it is framed.
 enum Ending {
@@ -483,12 +468,17 @@ fn find<F>(state: &State<F>, head: &Head) -> Result<(Arc<Route>, Vec<String>), E
 fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     let known = Known::of(&headers);
     if known.has(Known::CONNECTION) {
-        for name in named(&headers) {
+        for name in named_by_connection(&headers) {
             headers.remove(name);
         }
     }
-    for (name, kind) in &NOT_END_TO_END {
-        if known.has(*kind) {
+    known.remove_hop_by_hop(&mut headers);
+    // For us, and framed anew.
+    for (name, kind) in [
+        (header::CONTENT_LENGTH, Known::CONTENT_LENGTH),
+        (header::PROXY_AUTHORIZATION, Known::PROXY_AUTHORIZATION),
+    ] {
+        if known.has(kind) {
             headers.remove(name);
         }
     }
@@ -496,15 +486,6 @@ fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
         join_cookies(&mut headers);
     }
     headers
-}
-
-/// The headers that `Connection` names.
-fn named(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    values
-        .flat_map(|value| value.to_str().unwrap_or("").split(','))
-        .filter_map(|option| HeaderName::try_from(option.trim()).ok())
-        .collect()
 }
 
 /// HTTP/2 may split cookies over lines; together they are one list (RFC 9113 §8.2.3).

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 use crate::engine::fetch::Identity;
+use crate::json::write_hexadecimal;
 use crate::server::known::Known;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,26 +79,11 @@ fn is_request_id(id: &str) -> bool {
 
 fn random_id() -> String {
     // Zero is no trace id.
-    let id = fastrand::u128(..).max(1);
-    let mut digits = [[0; 2]; 16];
-    for (pair, byte) in digits.iter_mut().zip(id.to_be_bytes()) {
-        *pair = HEX[usize::from(byte)];
-    }
-    let digits = std::str::from_utf8(digits.as_flattened()).expect("hex digits are ASCII");
-    digits.to_owned()
+    let id = fastrand::u128(..).max(1).to_be_bytes();
+    let mut digits = Vec::with_capacity(2 * id.len());
+    write_hexadecimal(&mut digits, &id);
+    String::from_utf8(digits).expect("hex digits are ASCII")
 }
-
-/// The digits of each byte.
-static HEX: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut table = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    table
-};
 
 /// Trace id and flags of a `traceparent` (W3C Trace Context §3.2).
 fn trace(headers: &HeaderMap) -> Option<(String, u8)> {

@@ -1,7 +1,18 @@
 //! Which of the headers that the server itself acts on a message has. Found in one pass over the
 //! names: to ask the map takes a hash for each, and most messages have next to none of them.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
+
+/// For one connection only, whatever `Connection` names beside them.
+static HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// Some of these headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +23,7 @@ impl Known {
     pub const CONTENT_LENGTH: Known = Known(1 << 1);
     pub const COOKIE: Known = Known(1 << 2);
     pub const FORWARDED_FOR: Known = Known(1 << 3);
-    /// For one connection only, whatever `Connection` says, it apart.
+    /// For one connection only, `Connection` itself apart.
     pub const HOP_BY_HOP: Known = Known(1 << 4);
     pub const PROXY_AUTHORIZATION: Known = Known(1 << 5);
     pub const REQUEST_ID: Known = Known(1 << 6);
@@ -25,6 +36,15 @@ impl Known {
 
     pub fn has(self, header: Known) -> bool {
         self.0 & header.0 != 0
+    }
+
+    /// Takes what is for one connection only out of the headers that this was found in.
+    pub fn remove_hop_by_hop(self, headers: &mut HeaderMap) {
+        if self.has(Known::CONNECTION) || self.has(Known::HOP_BY_HOP) {
+            for name in &HOP_BY_HOP {
+                headers.remove(name);
+            }
+        }
     }
 }
 
@@ -51,20 +71,15 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::server::{answer, handle};
 
-    /// What is taken out of a message is looked for only if this says that it is there.
+    /// What is taken out of a message is looked for only where it is known to be there.
     #[test]
     fn whatever_is_taken_out_is_known() {
-        let known = |name: &HeaderName| {
+        for name in &HOP_BY_HOP {
             let value = HeaderValue::from_static("a");
-            Known::of(&HeaderMap::from_iter([(name.clone(), value)]))
-        };
-        for (name, kind) in &handle::NOT_END_TO_END {
-            assert!(known(name).has(*kind), "{name}");
-        }
-        for name in &answer::NOT_END_TO_END {
-            assert_ne!(known(name), Known(0), "{name}");
+            let mut headers = HeaderMap::from_iter([(name.clone(), value)]);
+            Known::of(&headers).remove_hop_by_hop(&mut headers);
+            assert!(headers.is_empty(), "{name}");
         }
     }
 

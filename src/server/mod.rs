@@ -24,6 +24,7 @@ pub mod link;
 pub mod query;
 pub mod report;
 pub mod shed;
+pub mod woken;
 
 #[cfg(test)]
 mod tests;

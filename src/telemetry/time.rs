@@ -54,8 +54,8 @@ pub fn milliseconds(duration: Duration) -> f64 {
 /// The same as JSON, to the microsecond: `41.207`, `41.0`.
 pub fn write_milliseconds(out: &mut Vec<u8>, duration: Duration) {
     let micros = duration.subsec_micros();
-    let seconds = duration.as_secs().saturating_mul(1_000);
-    write_number(out, seconds.saturating_add(u64::from(micros / 1_000)));
+    let whole = duration.as_secs().saturating_mul(1_000);
+    write_number(out, whole.saturating_add(u64::from(micros / 1_000)));
     let [hundreds, tens, ones] = three_digits(micros % 1_000);
     match (tens, ones) {
         (b'0', b'0') => out.extend_from_slice(&[b'.', hundreds]),

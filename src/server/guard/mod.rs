@@ -22,7 +22,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -35,6 +35,7 @@ use crate::plan::settings::{Limits, Timeouts};
 use crate::server::guard::framing::Framing;
 use crate::server::guard::refusal::Refusal;
 use crate::server::link::Link;
+use crate::server::woken::Woken;
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -395,14 +396,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
 /// A sleep that is polled only once it is over, or to wake somebody else: a look costs less.
 struct Clock {
     sleep: Pin<Box<Sleep>>,
-    woken: Option<Waker>,
+    woken: Woken,
 }
 
 impl Clock {
     fn new(deadline: Instant) -> Clock {
         Clock {
             sleep: Box::pin(sleep_until(deadline)),
-            woken: None,
+            woken: Woken::default(),
         }
     }
 
@@ -412,15 +413,13 @@ impl Clock {
 
     fn reset(&mut self, deadline: Instant) {
         self.sleep.as_mut().reset(deadline);
-        self.woken = None;
+        self.woken.forget();
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let will_be_woken = |waker: &Waker| waker.will_wake(context.waker());
-        if self.woken.as_ref().is_some_and(will_be_woken) && !self.sleep.is_elapsed() {
+        if self.woken.is_still(context) && !self.sleep.is_elapsed() {
             return Poll::Pending;
         }
-        self.woken = Some(context.waker().clone());
         // Polled so seldom, it may not put off its answer.
         pin!(unconstrained(self.sleep.as_mut())).poll(context)
     }
