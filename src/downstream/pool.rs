@@ -50,7 +50,7 @@ struct State<T: Wire> {
     idle: Vec<Idle<T>>,
     shared: Vec<Shared>,
     /// Those who open a connection and would take one that is given back meanwhile.
-    waiting: VecDeque<oneshot::Sender<Box<One<T>>>>,
+    waiting: VecDeque<oneshot::Sender<Given<T>>>,
     /// Connections that are being opened, and that nobody waits for any more.
     spare: usize,
     /// Learned by ALPN: this endpoint speaks HTTP/1.1, so that nothing is shared.
@@ -145,18 +145,13 @@ impl<D: Dial> Pool<D> {
         if !matches!(need, Need::Any) {
             return self.open().await;
         }
-        let (sender, given) = oneshot::channel();
-        {
-            let mut state = self.state();
-            state.waiting.retain(|waiter| !waiter.is_closed());
-            state.waiting.push_back(sender);
-        }
+        let mut waiting = Waiting::new(self);
         let pool = self.clone();
         let mut opening = Box::pin(async move { pool.open().await });
         tokio::select! {
             biased;
             opened = &mut opening => opened,
-            Ok(one) = given => {
+            Ok((one, _)) = &mut waiting.given => {
                 self.clone().keep_later(opening);
                 Ok(Lease::One(one))
             }
@@ -200,9 +195,9 @@ impl<D: Dial> Pool<D> {
             return;
         }
         while let Some(waiter) = state.waiting.pop_front() {
-            match waiter.send(one) {
+            match waiter.send((one, keep_alive)) {
                 Ok(()) => return,
-                Err(back) => one = back,
+                Err((back, _)) => one = back,
             }
         }
         // More than `max_idle` for now: under load the next request wants it before the sweep comes.
@@ -359,6 +354,35 @@ impl<D: Dial> Pool<D> {
 
     fn state(&self) -> MutexGuard<'_, State<D::Io>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a connection that somebody gives back. What is given at the moment when it is wanted no
+/// longer goes back to the pool, where it would else be closed.
+struct Waiting<'p, D: Dial> {
+    pool: &'p Arc<Pool<D>>,
+    given: oneshot::Receiver<Given<D::Io>>,
+}
+
+/// A connection with how long the service says that it keeps it.
+type Given<T> = (Box<One<T>>, Option<Duration>);
+
+impl<'p, D: Dial> Waiting<'p, D> {
+    fn new(pool: &'p Arc<Pool<D>>) -> Waiting<'p, D> {
+        let (sender, given) = oneshot::channel();
+        let mut state = pool.state();
+        state.waiting.retain(|waiter| !waiter.is_closed());
+        state.waiting.push_back(sender);
+        Waiting { pool, given }
+    }
+}
+
+impl<D: Dial> Drop for Waiting<'_, D> {
+    fn drop(&mut self) {
+        self.given.close();
+        if let Ok((one, keep_alive)) = self.given.try_recv() {
+            self.pool.give_back(one, keep_alive);
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! Attempts, waits, clocks, and which connection is used.
 
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::DuplexStream;
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
@@ -15,7 +19,7 @@ use crate::downstream::send::pseudonym;
 use crate::downstream::tasks::Tasks;
 use crate::downstream::{Client, Process};
 use crate::engine::code::Code;
-use crate::engine::fetch::{Fetch, Identity};
+use crate::engine::fetch::{Fetch, Fetched, Identity};
 use crate::plan::{Call, Retry, settings};
 use crate::policy::memory::Memory;
 
@@ -385,6 +389,60 @@ async fn a_handshake_that_is_not_waited_for_is_not_wasted() {
     assert_eq!(two().await, 20);
     sleep(Duration::from_millis(100)).await;
     assert_eq!(two().await, 10);
+    assert_eq!(fixture.client.dial.0.dialed.load(Ordering::SeqCst), 2);
+}
+
+/// A connection is there when a permit is.
+struct Gated(Piped, Semaphore);
+
+impl Dial for Gated {
+    type Io = DuplexStream;
+
+    async fn dial(&self, host: &str, port: u16, by: Instant) -> Result<Self::Io, Code> {
+        self.1.acquire().await.unwrap().forget();
+        self.0.dial(host, port, by).await
+    }
+}
+
+/// The first call has its answer, and the second, which waits for a handshake, is given its connection.
+async fn given_a_connection(
+    fixture: &Fixture<Gated>,
+    check: impl AsyncFnOnce(Pin<Box<dyn Future<Output = Fetched> + '_>>),
+) {
+    let mut first = Box::pin(fixture.fetch(get(), 1000));
+    assert!((&mut first).now_or_never().is_none());
+    let mut second = Box::pin(fixture.fetch(get(), 1000));
+    assert!((&mut second).now_or_never().is_none());
+    yield_now().await;
+    assert!((&mut first).now_or_never().is_some());
+    check(second).await;
+    // Two at a time, who want both connections.
+    fixture.client.dial.1.add_permits(2);
+    tokio::join!(fixture.fetch(get(), 1000), fixture.fetch(get(), 1000));
+}
+
+fn gated() -> Fixture<Gated> {
+    let dial = Piped::new(script(|_, mut peer| async move {
+        while peer.request().await.is_some() && peer.json("1").await {}
+    }));
+    Fixture::new(service(80), Gated(dial, Semaphore::new(1)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_given_to_whoever_has_opened_one_is_kept() {
+    let fixture = gated();
+    given_a_connection(&fixture, async |second| {
+        fixture.client.dial.1.add_permits(1);
+        second.await;
+    })
+    .await;
+    assert_eq!(fixture.client.dial.0.dialed.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_given_to_whoever_is_gone_is_kept() {
+    let fixture = gated();
+    given_a_connection(&fixture, async |second| drop(second)).await;
     assert_eq!(fixture.client.dial.0.dialed.load(Ordering::SeqCst), 2);
 }
 
