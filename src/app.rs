@@ -226,7 +226,8 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
 
 async fn measure(server: Arc<Server<Client>>) {
     let limit = || server.state().table.server.shed.lag;
-    server.load().lag.measure(limit).await;
+    let load = server.load();
+    load.lag.measure(limit, &load.turns).await;
 }
 
 async fn tell_of_drain(drain: Drain, telemetry: Arc<Telemetry>) {

@@ -18,6 +18,7 @@ use crate::policy::memory::Memory;
 use crate::reload::Generations;
 use crate::server::Load;
 use crate::server::drain::Drain;
+use crate::server::turn::Turns;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Log;
 
@@ -45,6 +46,7 @@ async fn start(next: &str) -> Fixture {
             counts: Arc::default(),
             memory: Memory::new(1 << 20),
             lag: Arc::default(),
+            turns: Turns::new(),
         },
         started: SystemTime::now(),
     };

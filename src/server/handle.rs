@@ -88,6 +88,7 @@ impl<F: Fetch + 'static> Serve for Server<F> {
         let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_end_stream();
         async move {
+            let _turn = self.load.turns.begin().await;
             let caught = {
                 let work =
                     pin!(self.answer(&state, &ticket, &mut head, body, &mut report, &mut is_read));

@@ -1,11 +1,13 @@
 //! How late tasks get to run: the first sign of too much to do, whatever it is that is too much.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::policy::shed;
+use crate::server::turn::Turns;
 
 /// Often enough to notice a burst, seldom enough to cost nothing.
 const EVERY: Duration = Duration::from_millis(20);
@@ -26,12 +28,14 @@ impl Lag {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
-    /// Measures for as long as it runs; `limit` is the one in force.
-    pub async fn measure(&self, limit: impl Fn() -> Duration) {
+    /// Measures for as long as it runs, and waits for its turn as a request does. `limit` is the one in
+    /// force.
+    pub async fn measure(&self, limit: impl Fn() -> Duration, turns: &Arc<Turns>) {
         let mut lag = shed::Lag::default();
         loop {
             let due = Instant::now() + EVERY;
             sleep_until(due).await;
+            drop(turns.begin().await);
             let late_by = Instant::now().saturating_duration_since(due);
             let late_by = late_by.saturating_sub(GRAIN).min(MOST * limit());
             self.set(lag.observe(late_by));
@@ -52,7 +56,7 @@ impl Lag {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::future::pending;
 
     use tokio::task::yield_now;
     use tokio::time::{advance, sleep};
@@ -61,23 +65,23 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(20);
 
-    fn measured() -> Arc<Lag> {
+    fn measured(turns: Arc<Turns>) -> Arc<Lag> {
         let lag = Arc::new(Lag::default());
         let measuring = lag.clone();
-        tokio::spawn(async move { measuring.measure(|| LIMIT).await });
+        tokio::spawn(async move { measuring.measure(|| LIMIT, &turns).await });
         lag
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_wakes_in_time_has_no_lag() {
-        let lag = measured();
+        let lag = measured(Turns::new());
         sleep(Duration::from_secs(1)).await;
         assert_eq!(lag.now(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_wakes_late_has() {
-        let lag = measured();
+        let lag = measured(Turns::new());
         yield_now().await;
         advance(Duration::from_millis(71)).await;
         yield_now().await;
@@ -87,7 +91,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_pause_is_no_overload_and_many_are() {
-        let lag = measured();
+        let lag = measured(Turns::new());
         yield_now().await;
         advance(Duration::from_secs(3600)).await;
         yield_now().await;
@@ -97,5 +101,25 @@ mod tests {
             yield_now().await;
         }
         assert!(lag.now() > 4 * LIMIT, "{:?}", lag.now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_wait_for_a_turn_is_lag() {
+        let turns = Turns::new();
+        let lag = measured(turns.clone());
+        yield_now().await;
+        for _ in 0..100 {
+            let turns = turns.clone();
+            tokio::spawn(async move {
+                let _turn = turns.begin().await;
+                pending::<()>().await;
+            });
+        }
+        advance(EVERY).await;
+        assert_eq!(lag.now(), Duration::ZERO);
+        for _ in 0..30 {
+            advance(Duration::from_millis(10)).await;
+        }
+        assert!(lag.now() >= LIMIT / 2, "{:?}", lag.now());
     }
 }

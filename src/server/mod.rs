@@ -24,6 +24,7 @@ pub mod link;
 pub mod query;
 pub mod report;
 pub mod shed;
+pub mod turn;
 pub mod woken;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ use crate::server::addresses::Addresses;
 use crate::server::detached::Queue;
 use crate::server::drain::Drain;
 use crate::server::lag::Lag;
+use crate::server::turn::Turns;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Meters;
 
@@ -64,7 +66,7 @@ pub struct Server<F> {
 }
 
 impl<F: Fetch + 'static> Server<F> {
-    /// `memory` is what all bodies of the process share.
+    /// `memory` is what all bodies of the process share. Must be called in a runtime.
     pub fn new(
         state: State<F>,
         telemetry: Arc<Telemetry>,
@@ -80,6 +82,7 @@ impl<F: Fetch + 'static> Server<F> {
                 counts: Arc::default(),
                 memory,
                 lag: Arc::default(),
+                turns: Turns::new(),
             },
             addresses: Arc::default(),
         }
@@ -112,6 +115,7 @@ pub struct Load {
     pub memory: Memory,
     /// Somebody has to measure it: [`Lag::measure`].
     pub lag: Arc<Lag>,
+    pub turns: Arc<Turns>,
 }
 
 /// What a server has under way.
