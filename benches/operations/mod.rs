@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anabranch::downstream::connection::{Outgoing, Prepared};
-use anabranch::downstream::http1::{self, answer::Parsed};
+use anabranch::downstream::http1;
+use anabranch::downstream::http1::answer::{Parsed, Wanted};
 use anabranch::downstream::send;
 use anabranch::engine::context::{Context, Settled};
 use anabranch::engine::fetch::Identity;
@@ -213,7 +214,13 @@ fn parse_answer_head() -> Box<dyn FnMut()> {
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 420\r\n\
         date: Wed, 25 Nov 2026 12:00:00 GMT\r\nconnection: keep-alive\r\n\r\n";
     Box::new(move || {
-        let parsed = http1::answer::parse(black_box(head), false);
+        let parsed = http1::answer::parse(
+            black_box(head),
+            Wanted {
+                bodiless: false,
+                all_headers: true,
+            },
+        );
         assert!(matches!(black_box(parsed), Ok(Parsed::Final(..))));
     })
 }

@@ -58,7 +58,7 @@ fn headers() -> HeaderMap {
 impl Fetch for Services {
     async fn fetch(&self, exchange: Arc<Exchange>) -> Fetched {
         Fetched {
-            result: Ok(self.answer(exchange.call)),
+            result: Ok(Box::new(self.answer(exchange.call))),
             attempts: 1,
             note: None,
         }

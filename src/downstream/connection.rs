@@ -52,7 +52,7 @@ pub type One<T> = http1::One<Stream<T>>;
 /// A request as a connection of its version takes it.
 pub enum Prepared {
     One(Message),
-    Two(Request<Outgoing>),
+    Two(Box<Request<Outgoing>>),
 }
 
 /// The body of a request.
@@ -65,7 +65,7 @@ pub enum Outgoing {
 /// A connection as one request has it.
 pub enum Lease<T: Wire> {
     One(Box<One<T>>),
-    Two(Two),
+    Two(Box<Two>),
 }
 
 /// The head of an answer.
@@ -148,7 +148,7 @@ impl<T: Wire> Lease<T> {
     pub fn begin(&mut self, prepared: Prepared) {
         match (self, prepared) {
             (Lease::One(one), Prepared::One(message)) => one.begin(message),
-            (Lease::Two(two), Prepared::Two(request)) => two.begin(request),
+            (Lease::Two(two), Prepared::Two(request)) => two.begin(*request),
             _ => unreachable!("a request is prepared for the version of its lease"),
         }
     }

@@ -23,7 +23,7 @@ pub async fn answer<D: Dial>(
     exchange: &Exchange,
     inbound: &mut Inbound<D>,
     process: &Process,
-) -> Result<Answer, Fault> {
+) -> Result<Box<Answer>, Fault> {
     let mut reader = Reader {
         route: &exchange.route,
         call: exchange.call(),
@@ -36,25 +36,25 @@ pub async fn answer<D: Dial>(
         // In a box: such calls are few, and their state is large.
         Some(_) => Box::pin(reader.by_condition(exchange)).await?,
     };
-    Ok(Answer {
+    Ok(Box::new(Answer {
         held: reader.held(),
         status: inbound.status.as_u16(),
         headers: std::mem::take(&mut inbound.headers),
         body,
         lasting: None,
-    })
+    }))
 }
 
 /// What a 304 says of the answer that is kept: its headers.
-pub fn not_modified<D: Dial>(inbound: Inbound<D>, process: &Process) -> Answer {
+pub fn not_modified<D: Dial>(inbound: Inbound<D>, process: &Process) -> Box<Answer> {
     inbound.flow.discard(&process.leftovers);
-    Answer {
+    Box::new(Answer {
         status: inbound.status.as_u16(),
         headers: inbound.headers,
         body: None,
         held: None,
         lasting: None,
-    }
+    })
 }
 
 /// What `success_when` sees of a body, and what the body is if the answer is a success.

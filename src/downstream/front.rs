@@ -37,7 +37,7 @@ pub struct Landing {
     /// The call that has brought it.
     route: Arc<Route>,
     call: CallId,
-    result: Result<Answer, CallError>,
+    result: Result<Box<Answer>, CallError>,
     attempts: u32,
     note: Option<CacheNote>,
 }
@@ -198,31 +198,25 @@ fn given(kept: &Kept, exchange: &Exchange) -> Option<Fetched> {
 }
 
 /// Says how long the answer is good, where the route's own answer is made of that.
-fn lasting(answer: Answer, kept: &Kept, exchange: &Exchange) -> Answer {
+fn lasting(mut answer: Box<Answer>, kept: &Kept, exchange: &Exchange) -> Box<Answer> {
     let cache = exchange.call().cache;
     let wanted = cache.filter(|_| exchange.route.response.computed.is_some());
-    Answer {
-        lasting: wanted.map(|cache| kept.lasting(Instant::now(), cache.ttl)),
-        ..answer
-    }
+    answer.lasting = wanted.map(|cache| kept.lasting(Instant::now(), cache.ttl));
+    answer
 }
 
-fn lasting_by(answer: Answer, ttl: Ttl) -> Answer {
+fn lasting_by(mut answer: Box<Answer>, ttl: Ttl) -> Box<Answer> {
     let Ttl::For(ttl) = ttl else {
         return lasting_by_headers(answer);
     };
-    Answer {
-        lasting: Some(Lasting::written(Duration::ZERO, ttl)),
-        ..answer
-    }
+    answer.lasting = Some(Lasting::written(Duration::ZERO, ttl));
+    answer
 }
 
-fn lasting_by_headers(answer: Answer) -> Answer {
+fn lasting_by_headers(mut answer: Box<Answer>) -> Box<Answer> {
     let lasting = lasting::lasting(answer.status, &answer.headers, SystemTime::now());
-    Answer {
-        lasting: Some(lasting),
-        ..answer
-    }
+    answer.lasting = Some(lasting);
+    answer
 }
 
 fn refused() -> Fetched {
@@ -372,7 +366,7 @@ impl Landing {
 }
 
 /// The answer that another exchange brought, for this one; `is_own`: it is of the same call.
-fn fitted(answer: Answer, is_own: bool, wanted: &Exchange) -> Option<Answer> {
+fn fitted(mut answer: Box<Answer>, is_own: bool, wanted: &Exchange) -> Option<Box<Answer>> {
     let call = wanted.call();
     let by_headers = call.cache.filter(|cache| cache.ttl == Ttl::FromHeaders);
     let is_for_one = answer.headers.contains_key(http::header::SET_COOKIE)
@@ -394,10 +388,8 @@ fn fitted(answer: Answer, is_own: bool, wanted: &Exchange) -> Option<Answer> {
     }
     let bytes = body.bytes().clone();
     let body = json::Body::check(bytes, &call.raw_demand, wanted.route.json_limits).ok()?;
-    Some(Answer {
-        body: Some(body),
-        ..answer
-    })
+    answer.body = Some(body);
+    Some(answer)
 }
 
 impl From<Landing> for Fetched {
@@ -443,7 +435,7 @@ async fn send<D: Dial>(
     client: &Client<D>,
     exchange: Arc<Exchange>,
     validates: bool,
-) -> Climbed<Answer> {
+) -> Climbed<Box<Answer>> {
     let process = client.process.clone();
     climb(client, exchange, None, Whole { process, validates }).await
 }
@@ -487,7 +479,7 @@ fn confirmed<D: Dial>(
     kept: &Kept,
     not_modified: &Answer,
     started: Instant,
-) -> Option<(Answer, CacheNote)> {
+) -> Option<(Box<Answer>, CacheNote)> {
     let cache = exchange.call().cache?;
     let arrived = Arrived::success(not_modified, started);
     let kept = client
@@ -515,7 +507,7 @@ fn landed<D: Dial>(
     client: &Client<D>,
     exchange: &Exchange,
     why: Forward,
-    climbed: Climbed<Answer>,
+    climbed: Climbed<Box<Answer>>,
     started: Instant,
 ) -> Landing {
     let call = exchange.call();
@@ -557,7 +549,7 @@ fn keep<D: Dial>(
     client: &Client<D>,
     exchange: &Exchange,
     cache: Cache,
-    result: &Result<Answer, CallError>,
+    result: &Result<Box<Answer>, CallError>,
     started: Instant,
 ) -> Option<Arc<Kept>> {
     let arrived = match result {
@@ -576,7 +568,7 @@ fn keep<D: Dial>(
     let arrived = Arrived {
         body: result
             .as_ref()
-            .map_or_else(|_| Bytes::new(), shelf::bytes_of),
+            .map_or_else(|_| Bytes::new(), |answer| shelf::bytes_of(answer)),
         ..arrived
     };
     let service = client.name_of(exchange);

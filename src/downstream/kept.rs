@@ -119,7 +119,7 @@ impl Kept {
 
     /// As an answer to this exchange; `None` where its limits are narrower than those it was kept
     /// under.
-    pub fn answer_to(&self, exchange: &Exchange) -> Option<Answer> {
+    pub fn answer_to(&self, exchange: &Exchange) -> Option<Box<Answer>> {
         let call = exchange.call();
         if self.body.len() > call.max_body {
             return None;
@@ -131,7 +131,7 @@ impl Kept {
                 exchange.route.json_limits,
             )
         };
-        Some(Answer {
+        Some(Box::new(Answer {
             status: self.status,
             headers: self.headers.clone(),
             body: match self.body.is_empty() {
@@ -140,7 +140,7 @@ impl Kept {
             },
             held: None,
             lasting: None,
-        })
+        }))
     }
 
     /// The failure that is kept: a 404 or 410.

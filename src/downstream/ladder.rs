@@ -557,13 +557,13 @@ pub struct Whole {
 }
 
 impl<D: Dial> Finish<D> for Whole {
-    type Done = Answer;
+    type Done = Box<Answer>;
 
     fn finish(
         self,
         exchange: &Exchange,
         mut inbound: Inbound<D>,
-    ) -> impl Future<Output = Result<Answer, Failed<D>>> + Send {
+    ) -> impl Future<Output = Result<Box<Answer>, Failed<D>>> + Send {
         let Whole { process, validates } = self;
         async move {
             if validates && inbound.status == StatusCode::NOT_MODIFIED {
@@ -577,7 +577,7 @@ impl<D: Dial> Finish<D> for Whole {
         }
     }
 
-    fn hand_on(self, _: &Exchange, _: Inbound<D>) -> Answer {
+    fn hand_on(self, _: &Exchange, _: Inbound<D>) -> Box<Answer> {
         unreachable!("an answer that fails is never kept undecoded")
     }
 }

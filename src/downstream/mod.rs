@@ -312,11 +312,11 @@ impl<D: Dial> Fetch for Client<D> {
         passed::open(self, exchange, stream)
     }
 
-    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
+    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Box<Answer>> {
         self.process.shelf.last_good(exchange, at_most)
     }
 
-    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Answer> {
+    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Box<Answer>> {
         let cache = exchange.call().cache?;
         let kept = front::is_covered(code).then(|| self.process.shelf.stands_in(exchange, cache));
         kept??.answer_to(exchange)

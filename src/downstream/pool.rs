@@ -232,7 +232,7 @@ impl<D: Dial> Pool<D> {
             .filter(usable)
             .find_map(|shared| shared.lease(true));
         if let Some(two) = leased {
-            return Some(Lease::Two(two));
+            return Some(Lease::Two(Box::new(two)));
         }
         if !matches!(need, Need::Any) {
             return None;
@@ -317,7 +317,7 @@ impl<D: Dial> Pool<D> {
             drop(state);
             self.sweep_later();
         }
-        Ok(Lease::Two(two))
+        Ok(Lease::Two(Box::new(two)))
     }
 
     /// Starts looking at what is idle, until nothing is.

@@ -85,7 +85,9 @@ pub fn prepare(
     body: Outgoing,
 ) -> Result<Prepared, Fault> {
     let prepared = match version {
-        Version::HTTP_2 => request(exchange, endpoint, left, body).map(Prepared::Two),
+        Version::HTTP_2 => {
+            request(exchange, endpoint, left, body).map(|request| Prepared::Two(Box::new(request)))
+        }
         _ => message(exchange, endpoint, left, body).map(Prepared::One),
     };
     prepared.ok_or_else(|| {
@@ -158,6 +160,7 @@ fn message(
         head,
         body,
         is_head: *method == Method::HEAD,
+        keeps_headers: exchange.call().keeps_headers,
     })
 }
 

@@ -626,7 +626,7 @@ impl Shelf {
     }
 
     /// The last good answer to an exchange like this one, if it is no older than `at_most`.
-    pub fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
+    pub fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Box<Answer>> {
         let kept = self.answer(&last_key(exchange))?;
         let age = Instant::now().saturating_duration_since(kept.received);
         (age <= at_most).then(|| kept.answer_to(exchange)).flatten()

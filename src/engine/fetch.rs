@@ -33,14 +33,14 @@ pub trait Fetch: Send + Sync {
 
     /// The last good answer to an exchange like this one, for `fallback: [ { stale: … } ]`, if it is
     /// no older than `at_most`.
-    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
+    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Box<Answer>> {
         let _ = (exchange, at_most);
         None
     }
 
     /// What the cache may give in place of a failure with this code: `cache.stale_if_error`, or what
     /// the answer's own headers allow (RFC 5861 §4).
-    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Answer> {
+    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Box<Answer>> {
         let _ = (exchange, code);
         None
     }
@@ -148,7 +148,7 @@ pub type ByteStream = UnsyncBoxBody<Bytes, StreamError>;
 /// How a call went.
 #[derive(Debug)]
 pub struct Fetched {
-    pub result: Result<Answer, CallError>,
+    pub result: Result<Box<Answer>, CallError>,
     /// The requests that left us, transparent replays included.
     pub attempts: u32,
     /// Of a call with `cache` or `coalesce`.
@@ -167,7 +167,7 @@ pub struct Opened {
 /// An answer that the cache had.
 #[derive(Debug)]
 pub struct Found {
-    pub answer: Answer,
+    pub answer: Box<Answer>,
     pub note: CacheNote,
     /// It may be given, but a new one is to be fetched meanwhile.
     pub is_due: bool,

@@ -322,8 +322,8 @@ impl<'r> Run<'r> {
         owner: CallId,
         called: CallId,
         item: usize,
-        answer: Answer,
-    ) -> Result<Answer, CallError> {
+        answer: Box<Answer>,
+    ) -> Result<Box<Answer>, CallError> {
         let call = &self.route.calls[called.0];
         if call.batch().is_some() {
             // What is kept of such a call is a row.
@@ -343,10 +343,10 @@ impl<'r> Run<'r> {
         &self,
         called: CallId,
         take: &Json,
-        answer: Answer,
+        answer: Box<Answer>,
         frame: Option<&Frame<'_>>,
-    ) -> Result<Answer, CallError> {
-        let reply = Outcome::answered(answer, None);
+    ) -> Result<Box<Answer>, CallError> {
+        let reply = Outcome::answered(*answer, None);
         let scope = WithReply {
             context: &self.context,
             reply: &reply,
@@ -363,13 +363,13 @@ impl<'r> Run<'r> {
             true => Some(self.check_built(called, out)?),
             false => None,
         };
-        Ok(Answer {
+        Ok(Box::new(Answer {
             status: reply.status.unwrap_or_default(),
             headers: reply.headers,
             body,
             held: reply.held,
             lasting: reply.lasting,
-        })
+        }))
     }
 
     fn check_built(&self, id: CallId, bytes: Vec<u8>) -> Result<Body, CallError> {
@@ -393,11 +393,11 @@ impl<'r> Run<'r> {
         &mut self,
         id: CallId,
         item: usize,
-        taken: Result<Answer, CallError>,
+        taken: Result<Box<Answer>, CallError>,
         note: Option<CacheNote>,
     ) {
         match taken {
-            Ok(answer) => self.finish_item(id, item, Outcome::answered(answer, note)),
+            Ok(answer) => self.finish_item(id, item, Outcome::answered(*answer, note)),
             Err(error) => self.fail_item(id, item, error),
         }
     }

@@ -173,6 +173,9 @@ pub struct Call {
     /// What the key of its answers begins with, so that two calls share one only if they would take
     /// the same answer for a success: the service's origin, `decode` and `success_when`.
     pub key_prefix: String,
+    /// All headers of its answers are kept: somebody reads them, or they may be read later. Else only
+    /// those that say how to take the body.
+    pub keeps_headers: bool,
     /// What is read of the service's body as it came (and, without `take` and `batch`, of `.body`).
     pub raw_demand: Demand,
     /// With `take` or `batch`: what is read of what `take` gives, or of a row.

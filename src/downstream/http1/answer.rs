@@ -43,8 +43,27 @@ pub enum Parsed {
     Final(Head, usize),
 }
 
-/// `bodiless`: the answer is one to HEAD.
-pub fn parse(bytes: &[u8], bodiless: bool) -> Result<Parsed, Trouble> {
+/// What is wanted of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// It is one to HEAD.
+    pub bodiless: bool,
+    /// All headers of a success; else those that say how to take its body. Of what is no success all
+    /// are kept.
+    pub all_headers: bool,
+}
+
+/// What is read of each head; the names of [`headers::HOP_BY_HOP`] that say something to us among them.
+const OF_OURS: [&str; 6] = [
+    "content-length",
+    "content-type",
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-encoding",
+];
+
+pub fn parse(bytes: &[u8], wanted: Wanted) -> Result<Parsed, Trouble> {
     let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; HEAD_LINES];
     let mut response = Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
@@ -66,7 +85,9 @@ pub fn parse(bytes: &[u8], bodiless: bool) -> Result<Parsed, Trouble> {
     let mut reader = Reader {
         status,
         is_http_10: response.version == Some(0),
-        headers: HeaderMap::with_capacity(response.headers.len()),
+        keeps_all: wanted.all_headers || !status.is_success(),
+        has_type: false,
+        headers: HeaderMap::new(),
         length: None,
         is_chunked: false,
         closes: false,
@@ -74,17 +95,42 @@ pub fn parse(bytes: &[u8], bodiless: bool) -> Result<Parsed, Trouble> {
         keep_alive: None,
         named: Vec::new(),
     };
-    let source = Bytes::copy_from_slice(&bytes[..length]);
-    for line in &*response.headers {
-        reader.take(line, bytes, &source)?;
+    if reader.keeps_all {
+        reader.headers.reserve(response.headers.len());
     }
-    Ok(Parsed::Final(reader.finish(bodiless), length))
+    let mut source = Source {
+        bytes: &bytes[..length],
+        kept: None,
+    };
+    for line in &*response.headers {
+        reader.take(line, &mut source)?;
+    }
+    Ok(Parsed::Final(reader.finish(wanted.bodiless), length))
+}
+
+/// The bytes of a head; a copy of them is made for the values that are kept.
+struct Source<'b> {
+    bytes: &'b [u8],
+    kept: Option<Bytes>,
+}
+
+impl Source<'_> {
+    fn value(&mut self, value: &[u8]) -> Bytes {
+        let start = value.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        let kept = self
+            .kept
+            .get_or_insert_with(|| Bytes::copy_from_slice(self.bytes));
+        kept.slice(start..start + value.len())
+    }
 }
 
 /// Reads the lines of one head.
 struct Reader {
     status: StatusCode,
     is_http_10: bool,
+    keeps_all: bool,
+    /// A `content-type` was there.
+    has_type: bool,
     headers: HeaderMap,
     length: Option<u64>,
     is_chunked: bool,
@@ -97,8 +143,10 @@ struct Reader {
 }
 
 impl Reader {
-    /// `source` holds what `bytes` begin with.
-    fn take(&mut self, line: &Header<'_>, bytes: &[u8], source: &Bytes) -> Result<(), Trouble> {
+    fn take(&mut self, line: &Header<'_>, source: &mut Source<'_>) -> Result<(), Trouble> {
+        if !self.keeps_all && self.is_of_no_use(line) {
+            return Ok(());
+        }
         let name = HeaderName::from_bytes(line.name.as_bytes())
             .map_err(|_| self.malformed("the answer has a header without a proper name"))?;
         if headers::is_hop_by_hop(&name) {
@@ -106,13 +154,27 @@ impl Reader {
         }
         if name == CONTENT_LENGTH {
             self.take_length(line.value)?;
+            if !self.keeps_all {
+                return Ok(());
+            }
         }
-        let start = line.value.as_ptr() as usize - bytes.as_ptr() as usize;
-        let value = source.slice(start..start + line.value.len());
-        let value = HeaderValue::from_maybe_shared(value)
+        let value = HeaderValue::from_maybe_shared(source.value(line.value))
             .map_err(|_| self.malformed("the answer has a header with a control character"))?;
         self.headers.append(name, value);
         Ok(())
+    }
+
+    /// Whether this line changes nothing about how a success is taken.
+    fn is_of_no_use(&mut self, line: &Header<'_>) -> bool {
+        let mut ours = OF_OURS.iter();
+        match ours.find(|name| name.eq_ignore_ascii_case(line.name)) {
+            None => true,
+            // The first one counts; that it is JSON is what is taken for granted.
+            Some(&"content-type") => {
+                std::mem::replace(&mut self.has_type, true) || line.value == b"application/json"
+            }
+            Some(_) => false,
+        }
     }
 
     fn take_of_connection(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Trouble> {

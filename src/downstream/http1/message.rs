@@ -19,6 +19,8 @@ pub struct Message {
     pub body: Outgoing,
     /// Its method is HEAD, so that its answer has no body.
     pub is_head: bool,
+    /// All headers of a success are wanted, not only those that say how to take its body.
+    pub keeps_headers: bool,
 }
 
 /// What is left of a request; at rest there is nothing.

@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
-use crate::downstream::http1::answer::{Framing, Head, Parsed};
+use crate::downstream::http1::answer::{Framing, Head, Parsed, Wanted};
 use crate::downstream::http1::chunks::Chunks;
 pub use crate::downstream::http1::message::Message;
 use crate::downstream::http1::message::Writing;
@@ -95,8 +95,7 @@ enum Reading {
 
 /// A head that is arriving.
 struct Heading {
-    /// The request was HEAD.
-    bodiless: bool,
+    wanted: Wanted,
     partial: Vec<u8>,
     /// Bytes of interim answers.
     interim: usize,
@@ -138,7 +137,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
     /// Takes a request, to be sent with [`One::poll_head`].
     pub fn begin(&mut self, message: Message) {
         self.reading = Reading::Head(Heading {
-            bodiless: message.is_head,
+            wanted: Wanted {
+                bodiless: message.is_head,
+                all_headers: message.keeps_headers,
+            },
             partial: Vec::new(),
             interim: 0,
         });
@@ -339,7 +341,7 @@ impl Heading {
                     detail: "the answer begins with an empty line",
                 });
             }
-            match answer::parse(bytes, self.bodiless)? {
+            match answer::parse(bytes, self.wanted)? {
                 Parsed::Partial => {
                     self.partial = bytes.to_vec();
                     return self.wait();

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper_util::rt::TokioIo;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::downstream::connection::Outgoing;
-use crate::downstream::headers::keep_end_to_end;
+use crate::downstream::headers::{is_content_coded, keep_end_to_end, may_be_json};
 
 /// Gives its pieces one read at a time, then ends or stays silent, and keeps what is written.
 struct Script {
@@ -100,6 +101,7 @@ fn get(is_head: bool) -> Message {
         head: format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n").into_bytes(),
         body: Outgoing::Whole(Bytes::new()),
         is_head,
+        keeps_headers: true,
     }
 }
 
@@ -114,8 +116,12 @@ enum Went {
 }
 
 fn ours(script: Script, is_head: bool) -> Went {
+    exchanged(script, get(is_head))
+}
+
+fn exchanged(script: Script, message: Message) -> Went {
     let mut one = One::new(script, Instant::now());
-    let head = match one.send(get(is_head)).now_or_never() {
+    let head = match one.send(message).now_or_never() {
         Some(Ok(head)) => head,
         Some(Err(_)) => return Went::Broke,
         None => return Went::Waits,
@@ -448,6 +454,7 @@ fn requests_go_out_whole_however_little_is_taken_at_a_time() {
             head: b"A\r\n".to_vec(),
             body,
             is_head: false,
+            keeps_headers: true,
         };
         one.send(message).now_or_never().unwrap().unwrap();
         let written = one.io.into_inner().written;
@@ -480,6 +487,7 @@ fn a_body_that_is_not_as_long_as_it_said_is_the_sources_fault() {
             head: b"A\r\n".to_vec(),
             body: stream(frames, Some(3)),
             is_head: false,
+            keeps_headers: true,
         };
         let sent = one.send(message).now_or_never().unwrap();
         assert!(matches!(sent, Err(Trouble::SourceBroke)), "{frames:?}");
@@ -495,6 +503,7 @@ fn an_answer_before_the_request_is_sent_is_taken_and_ends_the_connection() {
         head: b"A\r\n".to_vec(),
         body: Outgoing::Streamed(endless.boxed_unsync()),
         is_head: false,
+        keeps_headers: true,
     };
     let head = one.send(message).now_or_never().unwrap().unwrap();
     assert_eq!(head.status.as_u16(), 413);
@@ -533,6 +542,7 @@ async fn whoever_waits_is_woken() {
             head: b"A\r\n".to_vec(),
             body: Outgoing::Streamed(source.boxed_unsync()),
             is_head: false,
+            keeps_headers: true,
         };
         one.send(message).await.unwrap();
         let mut got = BytesMut::new();
@@ -580,6 +590,10 @@ fn answers() -> impl Strategy<Value = Vec<u8>> {
         "x-b:",
         "set-cookie: a=b",
         "date: now",
+        "content-type: application/json",
+        "Content-Type: text/html",
+        "content-encoding: gzip",
+        "connection: content-type",
         "keep-alive: timeout=3",
         "x y: z",
         "x-c: \u{e9}",
@@ -637,6 +651,24 @@ proptest! {
         // A head that is cut is not parsed before its empty line has come.
         if (&whole, &pieces) != (&Went::Broke, &Went::Waits) {
             prop_assert_eq!(whole, pieces);
+        }
+    }
+
+    /// The headers that nobody reads are left out, and nothing else changes.
+    #[test]
+    fn what_nobody_reads_is_not_missed(bytes in answers(), ends: bool, is_head: bool) {
+        let all = ours(Script::new(&[&bytes], ends), is_head);
+        let message = Message { keeps_headers: false, ..get(is_head) };
+        let few = exchanged(Script::new(&[&bytes], ends), message);
+        match (all, few) {
+            (Went::Whole(status @ 200..300, headers, body, reusable), Went::Whole(s, left, b, r)) => {
+                prop_assert_eq!((status, body, reusable), (s, b, r));
+                prop_assert_eq!(may_be_json(&headers), may_be_json(&left));
+                prop_assert_eq!(is_content_coded(&headers), is_content_coded(&left));
+                let few = [CONTENT_TYPE, CONTENT_ENCODING];
+                prop_assert!(left.keys().all(|name| few.contains(name)), "{:?}", left);
+            }
+            (all, few) => prop_assert_eq!(all, few),
         }
     }
 

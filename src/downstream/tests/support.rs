@@ -396,6 +396,7 @@ pub fn get() -> Call {
         repeatable: true,
         write: false,
         key_prefix: String::new(),
+        keeps_headers: true,
         raw_demand: json::Demand::default(),
         taken_demand: None,
     }

@@ -283,7 +283,7 @@ impl Run<'_> {
         for item in self.bulk(id).items_of(keys) {
             let row = self.key_of(id, item).and_then(|key| rows.get(&key));
             let taken = match row {
-                Some(row) => self.take_row(id, item, answer.clone(), row.clone()),
+                Some(row) => self.take_row(id, item, Box::new(answer.clone()), row.clone()),
                 None => Err(missing_row("the answer has no row for the element's key")),
             };
             self.end_item(id, item, taken, note);
@@ -312,16 +312,13 @@ impl Run<'_> {
         &self,
         id: CallId,
         item: usize,
-        answer: Answer,
+        mut answer: Box<Answer>,
         row: Bytes,
-    ) -> Result<Answer, CallError> {
-        let answer = Answer {
-            body: None,
-            ..answer
-        };
+    ) -> Result<Box<Answer>, CallError> {
+        answer.body = None;
         let Some(take) = &self.route.calls[id.0].take else {
-            let body = Some(self.check_bytes(id, row)?);
-            return Ok(Answer { body, ..answer });
+            answer.body = Some(self.check_bytes(id, row)?);
+            return Ok(answer);
         };
         let element = self.frame(id, item);
         let frame = Frame {

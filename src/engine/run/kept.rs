@@ -10,18 +10,18 @@ use crate::json::Body;
 use crate::plan::CallId;
 
 pub trait Kept: Sync {
-    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer>;
-    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Answer>;
+    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Box<Answer>>;
+    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Box<Answer>>;
     fn keep_rows(&self, answer: &Answer, rows: Vec<Row>);
     fn renew_rows(&self, exchange: Exchange, rows: Vec<(String, Exchange)>);
 }
 
 impl<F: Fetch> Kept for F {
-    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
+    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Box<Answer>> {
         Fetch::last_good(self, exchange, at_most)
     }
 
-    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Answer> {
+    fn stale_if_error(&self, exchange: &Exchange, code: Code) -> Option<Box<Answer>> {
         Fetch::stale_if_error(self, exchange, code)
     }
 
@@ -66,7 +66,7 @@ impl Run<'_> {
         }
     }
 
-    fn old_body(&self, id: CallId, item: usize, answer: Answer) -> Option<Option<Body>> {
+    fn old_body(&self, id: CallId, item: usize, answer: Box<Answer>) -> Option<Option<Body>> {
         let taken = self.take(id, id, item, answer).ok()?;
         Some(taken.body)
     }

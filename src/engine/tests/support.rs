@@ -244,13 +244,13 @@ impl Fetch for Scripted {
         let result = self.ask(&exchange).await.map(|(status, headers, body)| {
             let limits = exchange.route.json_limits;
             let checked = || json::Body::check(body.clone(), &call.raw_demand, limits);
-            Answer {
+            Box::new(Answer {
                 status,
                 headers,
                 body: (!body.is_empty()).then(|| checked().expect("the script holds JSON")),
                 held: None,
                 lasting: None,
-            }
+            })
         });
         let was_sent = !matches!(&result, Err(error) if error.is_not_sent());
         Fetched {

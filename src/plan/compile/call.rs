@@ -276,6 +276,7 @@ pub fn compile(
         repeatable,
         write,
         key_prefix,
+        keeps_headers: true,
         raw_demand: Default::default(),
         taken_demand: None,
     })

@@ -6,7 +6,7 @@
 
 mod bind;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::document;
 use crate::diagnostic::{Diagnostic, Span};
@@ -67,6 +67,8 @@ pub struct Names {
     roots: HashMap<Source, Root>,
     pub request_demand: Option<Demand>,
     pub demands: Vec<Demands>,
+    /// The calls that headers of answers are read of.
+    pub headers_read: HashSet<CallId>,
     pub reads: Vec<Read>,
     /// What is read of the client's request, and by whom.
     pub request_reads: Vec<(Reader, RequestPart)>,
@@ -133,6 +135,7 @@ impl Names {
             any_name: false,
             sources: Vec::new(),
             roots: HashMap::new(),
+            headers_read: HashSet::new(),
             request_demand: None,
             reads: Vec::new(),
             request_reads: Vec::new(),

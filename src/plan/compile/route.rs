@@ -110,7 +110,11 @@ pub fn compile<'d>(
     let calls: Option<Vec<Call>> = compiled.into_iter().collect();
     let whole = calls.zip(response).zip(pattern.clone());
     let route = whole.map(|((calls, response), pattern)| {
-        let calls = connect(calls, graph, &mut names);
+        let mut calls = connect(calls, graph, &mut names);
+        for (place, call) in calls.iter_mut().enumerate() {
+            let is_read = is_computed || names.headers_read.contains(&CallId(place));
+            call.keeps_headers = is_read || may_be_read_later(call);
+        }
         let streams_request = streams_request(&calls, &names, &input);
         let computed = is_computed.then(|| computed::compile(&calls, &input, &names));
         Route {
@@ -150,6 +154,17 @@ pub fn compile<'d>(
         reads: names.reads,
         diagnostics: names.diagnostics,
     }
+}
+
+/// Whether the headers of its answers matter to somebody but the paths of the route: to the client, to
+/// a cache, to whoever is to judge the answer.
+fn may_be_read_later(call: &Call) -> bool {
+    call.role == Role::Pass
+        || call.cache.is_some()
+        || call.coalesce
+        || call.keeps_answers()
+        || call.success_when.is_some()
+        || !call.method.is_safe()
 }
 
 /// Only the passed call sends the client's body on, and nobody has to look at it before.

@@ -109,12 +109,14 @@ impl Fetch for Scripted {
         let text = format!("{{\"at\":\"{}\"}}", exchange.target);
         let limits = exchange.route.json_limits;
         Fetched {
-            result: result.map(|()| Answer {
-                status: 200,
-                headers: HeaderMap::new(),
-                body: json::Body::check(text.into(), &call.raw_demand, limits).ok(),
-                held: None,
-                lasting: None,
+            result: result.map(|()| {
+                Box::new(Answer {
+                    status: 200,
+                    headers: HeaderMap::new(),
+                    body: json::Body::check(text.into(), &call.raw_demand, limits).ok(),
+                    held: None,
+                    lasting: None,
+                })
             }),
             attempts: 1,
             note: None,

@@ -93,6 +93,7 @@ impl Names {
                 self.demand(Holder::Body(call)).look(within);
             }
         }
+        self.headers_read.insert(call);
         self.note(call, None);
         Ok(self.bound(Source::Results(call), 1))
     }
@@ -189,6 +190,7 @@ impl Names {
         holder: Holder,
     ) -> Result<(CallPart, usize), Error> {
         let Some(Step::Name(part)) = rooted.prefix.get(at) else {
+            self.read_headers(holder);
             return Ok((CallPart::Whole, at));
         };
         let next = match rooted.prefix.get(at + 1) {
@@ -202,8 +204,12 @@ impl Names {
             }
             ("status", _) => (CallPart::Status, at + 1),
             ("source", _) => (CallPart::Source, at + 1),
-            ("headers", None) => (CallPart::Headers(None), at + 1),
-            ("headers", Some(name)) => (CallPart::Headers(Some(header(rooted, name)?)), at + 2),
+            ("headers", name) => {
+                self.read_headers(holder);
+                let name = name.map(|name| header(rooted, name)).transpose()?;
+                let consumed = if name.is_some() { at + 2 } else { at + 1 };
+                (CallPart::Headers(name), consumed)
+            }
             ("error", None) => (CallPart::Error, at + 1),
             ("error", Some("code")) => (CallPart::ErrorCode, at + 2),
             ("error", Some("status")) => (CallPart::ErrorStatus, at + 2),
@@ -218,6 +224,12 @@ impl Names {
                 return Err(unknown(rooted, &whole, other, CALL_PARTS));
             }
         })
+    }
+
+    fn read_headers(&mut self, holder: Holder) {
+        if let Holder::Body(call) | Holder::Reply(call) = holder {
+            self.headers_read.insert(call);
+        }
     }
 
     fn body_slot(&mut self, holder: Holder, rooted: &Rooted<'_>, at: usize) -> Slot {
