@@ -246,7 +246,11 @@ impl Fetch for Scripted {
             let checked = || json::Body::check(body.clone(), &call.raw_demand, limits);
             Box::new(Answer {
                 status,
-                headers,
+                // As over HTTP/1.1.
+                headers: match call.keeps_headers {
+                    true => headers,
+                    false => HeaderMap::new(),
+                },
                 body: (!body.is_empty()).then(|| checked().expect("the script holds JSON")),
                 held: None,
                 lasting: None,

@@ -299,6 +299,61 @@ response: { body: [ $.a.body, $.b.body ] }
         assert!(route.calls[0].keeps_answers() && !route.calls[1].keeps_answers());
     }
 
+    #[test]
+    fn headers_are_kept_where_somebody_may_read_them() {
+        let check = |number: usize, calls: &str, response: &str, expected: &str| {
+            let text = format!(
+                "services: {{ s: {{ url: http://s }} }}\n---\nroute: GET /\n\
+                 calls: {{ {calls} }}\nresponse: {{ {response} }}\n"
+            );
+            let table = compiled(&format!("headers-{number}"), &text);
+            let kept = table.routes[0].calls.iter();
+            let kept = kept.filter(|call| call.keeps_headers);
+            let kept: Vec<&str> = kept.map(|call| call.name.as_str()).collect();
+            assert_eq!(kept.join(" "), expected, "{calls:?} {response}");
+        };
+        let two = "a: { service: s, get: /a }, b: { service: s, get: '/{{a.body.id}}' }";
+        let list = "a: { service: s, get: /a }, b: { service: s, get: '/{{x.id}}', \
+                    for_each: 'x in $.a.body', max_items: 9 }";
+        let of_a = |keys: &str| format!("a: {{ service: s, get: /a, {keys} }}");
+        let rows: &[(&str, &str, &str)] = &[
+            (two, "body: { a: $.a.body, s: $.b.status }", ""),
+            (two, "body: [ $.a.headers, $.b.body ]", "a"),
+            (two, "body: $.b.body, headers: { x: $.b.headers.etag }", "b"),
+            (two, "body: $.b", "b"),
+            (two, "body: '{{#if a.headers.x}}1{{else}}2{{/if}}'", "a"),
+            (two, "body: $.b.body, cache: computed", "a b"),
+            (two, "pass: b", "b"),
+            (list, "body: $.a.body", ""),
+            (list, "body: '$.b[*].body'", "b"),
+            (
+                list,
+                "body: { $for: 'x in $.a.body', $each: $.each.b.body }",
+                "",
+            ),
+            (
+                list,
+                "body: { $for: 'x in $.a.body', $each: $.each.b.headers }",
+                "b",
+            ),
+            (&of_a("take: $.reply.body.x"), "body: $.a.body", ""),
+            (&of_a("take: $.reply.headers.etag"), "body: $.a.body", "a"),
+            (&of_a("take: { r: $.reply }"), "body: $.a.body", "a"),
+            (
+                &of_a("success_when: $.reply.body.ok"),
+                "body: $.a.body",
+                "a",
+            ),
+            (&of_a("fallback: [ { stale: 9s } ]"), "body: $.a.body", "a"),
+            (&of_a("cache: { ttl: 9s }"), "body: $.a.body", "a"),
+            (&of_a("coalesce: true"), "body: $.a.body", "a"),
+            ("a: { service: s, put: /a }", "body: $.a.body", "a"),
+        ];
+        for (number, (calls, response, expected)) in rows.iter().enumerate() {
+            check(number, calls, response, expected);
+        }
+    }
+
     #[cfg(feature = "redis")]
     #[test]
     fn the_url_of_a_redis_arrives_and_is_not_shown() {
