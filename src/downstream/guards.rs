@@ -138,34 +138,43 @@ impl Guards {
         patience: Patience,
         told: &Told,
     ) -> Result<Permit, Refused> {
-        let chosen = |now| {
+        let choose = |now| {
             let chosen = self.endpoints.choose(tried, is_repeatable, told, now);
             chosen.map_err(Refused::Resting)
         };
-        let mut now = Instant::now();
-        let mut permit = chosen(now)?;
-        let place = self.enter(patience, told).await.map_err(Refused::Code)?;
-        if place.as_ref().is_some_and(|place| place.has_waited) {
-            now = Instant::now();
-        }
-        if !permit.is_current() {
-            // Its endpoint has opened or closed while the place was waited for.
-            drop(permit);
-            permit = chosen(now)?;
-        }
-        permit.begin(place, told, now);
-        Ok(permit)
+        let now = Instant::now();
+        let mut permit = choose(now)?;
+        let line = match self.enter(patience).map_err(Refused::Code)? {
+            Entered::Now(place) => {
+                permit.begin(place, told, now);
+                return Ok(permit);
+            }
+            Entered::InLine(line) => line,
+        };
+        // In a box: few wait, and nobody else is to carry that about.
+        let waits = async move {
+            let place = line.wait(told).await.map_err(Refused::Code)?;
+            let now = Instant::now();
+            if !permit.is_current() {
+                // Its endpoint has opened or closed meanwhile.
+                drop(permit);
+                permit = choose(now)?;
+            }
+            permit.begin(Some(place), told, now);
+            Ok(permit)
+        };
+        Box::pin(waits).await
     }
 
     /// Layer 9.
-    async fn enter(&self, patience: Patience, told: &Told) -> Result<Option<Place>, Code> {
+    fn enter(&self, patience: Patience) -> Result<Entered<'_>, Code> {
         let Some(places) = &self.bulkhead else {
-            return Ok(None);
+            return Ok(Entered::Now(None));
         };
         let Patience::Until(deadline) = patience else {
             let entered = lock(places).try_enter();
             return match entered {
-                true => Ok(Some(Place::new(places, false))),
+                true => Ok(Entered::Now(Some(Place::new(places, false)))),
                 false => Err(Code::BulkheadFull),
             };
         };
@@ -181,20 +190,17 @@ impl Guards {
             (entry, bulkhead.max_wait())
         };
         let queued = match entry {
-            Entry::Entered => return Ok(Some(Place::new(places, false))),
+            Entry::Entered => return Ok(Entered::Now(Some(Place::new(places, false)))),
             Entry::Full => return Err(Code::BulkheadFull),
             Entry::Waits(queued) => Queued { places, queued },
         };
-        let receiver = receiver.expect("who waits has made it");
-        let started = Instant::now();
-        let until = deadline.min(started + max_wait);
-        let called = timeout_at(until, receiver).await;
-        drop(queued);
-        told.observe.waited(told.service, started.elapsed());
-        match called {
-            Ok(Ok(place)) => Ok(Some(place)),
-            _ => Err(Code::QueueTimeout),
-        }
+        let since = Instant::now();
+        Ok(Entered::InLine(Line {
+            queued,
+            given: receiver.expect("who waits has made it"),
+            since,
+            until: deadline.min(since + max_wait),
+        }))
     }
 
     /// Tells the states that nothing but time changes, or that whoever is told does not know yet.
@@ -235,6 +241,33 @@ impl Guards {
             attempts: (0..self.endpoints.count)
                 .map(|endpoint| balance.under_way(endpoint))
                 .sum(),
+        }
+    }
+}
+
+/// What became of asking for a place.
+enum Entered<'g> {
+    /// `None`: there is no bulkhead.
+    Now(Option<Place>),
+    InLine(Line<'g>),
+}
+
+/// Somebody who waits for a place.
+struct Line<'g> {
+    queued: Queued<'g>,
+    given: oneshot::Receiver<Place>,
+    since: Instant,
+    until: Instant,
+}
+
+impl Line<'_> {
+    async fn wait(self, told: &Told) -> Result<Place, Code> {
+        let called = timeout_at(self.until, self.given).await;
+        drop(self.queued);
+        told.observe.waited(told.service, self.since.elapsed());
+        match called {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Code::QueueTimeout),
         }
     }
 }

@@ -183,17 +183,23 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     }
 
     async fn admit(&self, patience: Patience) -> Result<Permit, Refused> {
-        let mut tried = std::mem::take(&mut self.state().tried);
-        if tried.len() >= self.service.pools.len() {
-            tried.clear();
-        }
         let guards = &self.service.guards;
-        let admitted = guards
-            .admit(&tried, self.call().repeatable, patience, &self.told)
-            .await;
-        tried.extend(admitted.as_ref().map(|permit| permit.endpoint));
-        self.state().tried = tried;
-        admitted
+        let repeatable = self.call().repeatable;
+        if let [_] = self.service.pools.as_slice() {
+            return guards.admit(&[], repeatable, patience, &self.told).await;
+        }
+        // In a box: most services have one endpoint.
+        let among_many = async {
+            let mut tried = std::mem::take(&mut self.state().tried);
+            if tried.len() >= self.service.pools.len() {
+                tried.clear();
+            }
+            let admitted = guards.admit(&tried, repeatable, patience, &self.told).await;
+            tried.extend(admitted.as_ref().map(|permit| permit.endpoint));
+            self.state().tried = tried;
+            admitted
+        };
+        Box::pin(among_many).await
     }
 
     // === 6 retry

@@ -1,8 +1,10 @@
 //! Writes the reply of a run that has ended: the stitched answer, a passed one, or a problem.
 
+use std::future::{Ready, ready};
 use std::pin::pin;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
@@ -31,22 +33,26 @@ const DEGRADED: HeaderName = HeaderName::from_static("x-anabranch-degraded");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-/// Ends a run whose calls are all settled, or whose route has failed.
-pub async fn reply<F: Fetch>(mut run: Run<'_>, fetch: &F) -> Reply {
+/// Ends a run whose calls are all settled, or whose route has failed. Only a call that is passed is
+/// waited for.
+pub fn reply<'r, F: Fetch>(
+    mut run: Run<'r>,
+    fetch: &'r F,
+) -> Either<Ready<Reply>, impl Future<Output = Reply> + Send + 'r> {
     run.write_errors();
     if run.failure.is_none()
         && let ResponseBody::Pass(call) = run.route.response.body
     {
         // In a box, so that stitched answers do not carry such a call about.
-        return Box::pin(pass(run, call, fetch)).await;
+        return Either::Right(Box::pin(pass(run, call, fetch)));
     }
-    match run.failure.take() {
+    Either::Left(ready(match run.failure.take() {
         Some(failure) => run.fail(failure),
         None => match run.stitch() {
             Ok(answer) => run.answer(answer),
             Err(failure) => run.fail(failure),
         },
-    }
+    }))
 }
 
 /// The stitched answer before it is sent.
