@@ -67,6 +67,15 @@ pub enum Patience {
     None,
 }
 
+/// What an attempt wants that asks to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Another one may follow it.
+    pub is_repeatable: bool,
+    pub patience: Patience,
+    pub now: Instant,
+}
+
 impl Guards {
     pub fn new(service: &settings::Service, now: Instant) -> Guards {
         let count = service.endpoints.len();
@@ -131,18 +140,16 @@ impl Guards {
 
     /// Layers 7, 8 and 9: an endpoint by balance among those whose breaker lets one ask, its permit,
     /// and a place. `tried` are left out while there are others.
-    pub async fn admit(
-        &self,
-        tried: &[usize],
-        is_repeatable: bool,
-        patience: Patience,
-        told: &Told,
-    ) -> Result<Permit, Refused> {
+    pub async fn admit(&self, tried: &[usize], wish: Wish, told: &Told) -> Result<Permit, Refused> {
+        let Wish {
+            is_repeatable,
+            patience,
+            now,
+        } = wish;
         let choose = |now| {
             let chosen = self.endpoints.choose(tried, is_repeatable, told, now);
             chosen.map_err(Refused::Resting)
         };
-        let now = Instant::now();
         let mut permit = choose(now)?;
         let line = match self.enter(patience).map_err(Refused::Code)? {
             Entered::Now(place) => {

@@ -15,7 +15,7 @@ use crate::downstream::attempt::{Attempt, Carriage, Failed, Finish, verdict};
 use crate::downstream::connection::Outgoing;
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::Fault;
-use crate::downstream::guards::{Patience, Permit, Refused, Resting, Token, Told};
+use crate::downstream::guards::{Patience, Permit, Refused, Resting, Token, Told, Wish};
 use crate::downstream::inbound::Inbound;
 use crate::downstream::observe::Kind;
 use crate::downstream::pool::Need;
@@ -45,11 +45,12 @@ pub async fn climb<D: Dial, F: Finish<D>>(
 ) -> Climbed<F::Done> {
     let climb = Climb::new(client, exchange, body, finish);
     // 3 cache and 4 coalesce are behind us: `front`.
-    if let Some(fault) = climb.refusal() {
+    let now = Instant::now();
+    if let Some(fault) = climb.refusal(now) {
         return climb.end(Err(fault.into()));
     }
     // 5 call clock: `exchange.deadline` bounds everything below.
-    let mut turn = match climb.first().await {
+    let mut turn = match climb.first(now).await {
         // 7 endpoint, 8 breaker, 9 bulkhead.
         Ok(permit) => Turn::first(&climb, permit),
         Err(fault) => return climb.end(Err(fault.into())),
@@ -152,8 +153,11 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     }
 
     fn left(&self) -> Duration {
-        let deadline = self.exchange.deadline;
-        deadline.saturating_duration_since(Instant::now())
+        self.left_at(Instant::now())
+    }
+
+    fn left_at(&self, now: Instant) -> Duration {
+        self.exchange.deadline.saturating_duration_since(now)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -161,20 +165,20 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     }
 
     /// Why no attempt is made at all.
-    fn refusal(&self) -> Option<Fault> {
+    fn refusal(&self, now: Instant) -> Option<Fault> {
         let via = self.exchange.identity.via.as_deref();
         if via.is_some_and(send::came_through_us) {
             return Some(Fault::not_sent(Code::LoopDetected));
         }
-        (self.left() < LEAST_TIME).then(|| Fault::not_sent(Code::DeadlineExhausted))
+        (self.left_at(now) < LEAST_TIME).then(|| Fault::not_sent(Code::DeadlineExhausted))
     }
 
     // === 7 endpoint, 8 breaker, 9 bulkhead
 
     /// The permit of the first attempt, which may wait for its place.
-    async fn first(&self) -> Result<Permit, Fault> {
+    async fn first(&self, now: Instant) -> Result<Permit, Fault> {
         let patience = Patience::Until(self.exchange.deadline);
-        let permit = self.admit(patience).await.map_err(fault_of)?;
+        let permit = self.admit(patience, now).await.map_err(fault_of)?;
         if permit.has_waited() && self.left() < LEAST_TIME {
             return Err(Fault::not_sent(Code::DeadlineExhausted));
         }
@@ -182,11 +186,15 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         Ok(permit)
     }
 
-    async fn admit(&self, patience: Patience) -> Result<Permit, Refused> {
+    async fn admit(&self, patience: Patience, now: Instant) -> Result<Permit, Refused> {
         let guards = &self.service.guards;
-        let repeatable = self.call().repeatable;
+        let wish = Wish {
+            is_repeatable: self.call().repeatable,
+            patience,
+            now,
+        };
         if let [_] = self.service.pools.as_slice() {
-            return guards.admit(&[], repeatable, patience, &self.told).await;
+            return guards.admit(&[], wish, &self.told).await;
         }
         // In a box: most services have one endpoint.
         let among_many = async {
@@ -194,7 +202,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             if tried.len() >= self.service.pools.len() {
                 tried.clear();
             }
-            let admitted = guards.admit(&tried, repeatable, patience, &self.told).await;
+            let admitted = guards.admit(&tried, wish, &self.told).await;
             tried.extend(admitted.as_ref().map(|permit| permit.endpoint));
             self.state().tried = tried;
             admitted
@@ -222,7 +230,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             return Err(failed);
         };
         sleep(wait).await;
-        let Ok(permit) = self.admit(Patience::None).await else {
+        let Ok(permit) = self.admit(Patience::None, Instant::now()).await else {
             return Err(failed);
         };
         token.spend();
@@ -341,7 +349,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     /// The hedge's attempt, if the budget, a breaker and the bulkhead have room for it now.
     async fn hedge(&self) -> Option<Arc<Attempt>> {
         let token = self.token(Kind::Hedge)?;
-        let permit = self.admit(Patience::None).await.ok()?;
+        let permit = self.admit(Patience::None, Instant::now()).await.ok()?;
         token.spend();
         let kind = match permit.is_probe() {
             true => Kind::Probe,
@@ -447,13 +455,22 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             None if self.streams => Need::NotIdle,
             None => Need::Any,
         };
-        let lease = pool.checkout(need).await?;
+        // The attempt begins at this moment, unless this is its second exchange.
+        let now = match replayed {
+            None => attempt.permit.since(),
+            Some(_) => Instant::now(),
+        };
+        let (lease, now) = match pool.take(need, now) {
+            Some(lease) => (lease, now),
+            None => (pool.open_or_share(need).await?, Instant::now()),
+        };
         let body = match self.state().body.take() {
             Some(stream) => Outgoing::Streamed(stream),
             None => Outgoing::Whole(self.exchange.body.clone()),
         };
         let (endpoint, version) = (&pool.endpoint, lease.version());
-        let request = send::prepare(&self.exchange, endpoint, version, self.left(), body)?;
+        let left = self.left_at(now);
+        let request = send::prepare(&self.exchange, endpoint, version, left, body)?;
         let carriage = Carriage {
             exchange: self.exchange.clone(),
             attempt: attempt.clone(),

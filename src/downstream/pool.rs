@@ -5,6 +5,7 @@
 //! being closed. Refuses to know retries: whoever needs a connection that nobody used says so.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -104,22 +105,22 @@ impl<D: Dial> Pool<D> {
         })
     }
 
-    /// A connection that is kept, or a new one.
-    pub async fn checkout(self: &Arc<Self>, need: Need) -> Result<Lease<D::Io>, Fault> {
-        match self.take(need) {
-            Some(lease) => Ok(lease),
-            // In a box, so that who finds one does not carry a handshake about.
-            None => Box::pin(self.open_or_share(need)).await,
-        }
+    /// A connection, where [`Pool::take`] has none: a new one, or one that others make room on. In a
+    /// box, so that who finds one does not carry a handshake about.
+    pub fn open_or_share(
+        self: &Arc<Self>,
+        need: Need,
+    ) -> Pin<Box<impl Future<Output = Result<Lease<D::Io>, Fault>> + Send>> {
+        Box::pin(self.open_or_wait(need))
     }
 
-    async fn open_or_share(self: &Arc<Self>, need: Need) -> Result<Lease<D::Io>, Fault> {
+    async fn open_or_wait(self: &Arc<Self>, need: Need) -> Result<Lease<D::Io>, Fault> {
         if !self.may_share() {
             return self.open_or_take_over(need).await;
         }
         let asked = Instant::now();
         let mut last_failure = self.opening.lock().await;
-        if let Some(lease) = self.take(need) {
+        if let Some(lease) = self.take(need, Instant::now()) {
             return Ok(lease);
         }
         if let Some((at, fault)) = &*last_failure
@@ -218,8 +219,8 @@ impl<D: Dial> Pool<D> {
         state.shared.clear();
     }
 
-    fn take(&self, need: Need) -> Option<Lease<D::Io>> {
-        let now = Instant::now();
+    /// A connection that is kept.
+    pub fn take(&self, need: Need, now: Instant) -> Option<Lease<D::Io>> {
         let mut state = self.state();
         state.shared.retain(|shared| shared.is_open(now));
         let usable = |shared: &&Shared| match need {

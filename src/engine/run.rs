@@ -85,6 +85,8 @@ pub struct Run<'r> {
     pub entries: Vec<Entry>,
     pub failure: Option<RouteFailure<'r>>,
     pub started: Instant,
+    /// When the run last woke: what is done before it waits again is done at this moment.
+    now: Instant,
     /// When every call has to be settled: the route's deadline less the time for stitching.
     pub end: Instant,
     /// By call.
@@ -107,6 +109,7 @@ impl<'r> Run<'r> {
             entries: Vec::new(),
             failure: None,
             started: accepted.request.started,
+            now: Instant::now(),
             end: accepted.request.deadline - STITCH_RESERVE,
             progress: progress.collect(),
             work: VecDeque::new(),
@@ -144,7 +147,7 @@ impl<'r> Run<'r> {
 
     fn start(&mut self, id: CallId) {
         let call = &self.route.calls[id.0];
-        self.progress[id.0] = Progress::Running(Running::new(Instant::now()));
+        self.progress[id.0] = Progress::Running(Running::new(self.now));
         if let Some(when) = &call.when
             && !call.when_per_element
             && !when.holds(&self.context.env(None))
@@ -168,11 +171,12 @@ impl<'r> Run<'r> {
     fn go_on(&mut self, id: CallId) {
         let for_each = self.route.calls[id.0].for_each.as_ref();
         let most = for_each.map_or(1, |for_each| for_each.concurrency);
+        let now = self.now;
         while self.failure.is_none() {
             let Progress::Running(running) = &mut self.progress[id.0] else {
                 return;
             };
-            match running.next(most) {
+            match running.next(most, now) {
                 Some(Next::Item(item)) => self.start_item(id, item),
                 Some(Next::Chunk(number)) => self.start_chunk(id, number),
                 Some(Next::Parked(item)) => self.resume(id, item),
@@ -261,20 +265,26 @@ impl<'r> Run<'r> {
         if self.end.saturating_duration_since(now) < LEAST_TIME {
             return Err(CallError::new(Code::DeadlineExhausted));
         }
-        self.rendered(owner, called, item)
+        self.rendered(owner, called, item, now)
             .map_err(|failure| self.call_error(failure))
     }
 
-    fn rendered(&self, owner: CallId, called: CallId, item: usize) -> Result<Exchange, Failure> {
+    fn rendered(
+        &self,
+        owner: CallId,
+        called: CallId,
+        item: usize,
+        now: Instant,
+    ) -> Result<Exchange, Failure> {
         let frame = self.frame(owner, item);
-        let ends = self.ends_of(called);
+        let ends = self.ends_of(called, now);
         render::exchange(self.route, called, &self.context, frame.as_ref(), ends)
     }
 
-    /// By when a call that starts now has to end.
-    pub fn ends_of(&self, called: CallId) -> render::Ends {
+    /// By when a call that starts at `now` has to end.
+    pub fn ends_of(&self, called: CallId, now: Instant) -> render::Ends {
         let own = self.route.calls[called.0].timeout;
-        let own = own.map(|timeout| Instant::now() + timeout);
+        let own = own.map(|timeout| now + timeout);
         let of_route = own.is_none_or(|own| self.end < own);
         render::Ends {
             deadline: own.map_or(self.end, |own| self.end.min(own)),
@@ -283,6 +293,7 @@ impl<'r> Run<'r> {
     }
 
     fn land(&mut self, landing: Landing) {
+        self.now = Instant::now();
         let (Landing::Call(Ticket { call: id, .. }, _) | Landing::Found(id, _)) = &landing;
         // A list that has failed as a whole has elements under way.
         if !matches!(self.progress[id.0], Progress::Running(_)) {
@@ -297,7 +308,7 @@ impl<'r> Run<'r> {
             },
         }
         // At the end of the time what else ends is told before anything else is looked at: `expire`.
-        if Instant::now() < self.end {
+        if self.now < self.end {
             self.advance();
         }
     }
@@ -433,7 +444,7 @@ impl<'r> Run<'r> {
     /// The call is final, and what waits for it may start.
     fn settle(&mut self, id: CallId, settled: Settled) {
         if let Progress::Running(running) = &self.progress[id.0] {
-            self.progress[id.0] = Progress::Settled(running.facts_of(&settled));
+            self.progress[id.0] = Progress::Settled(running.facts_of(&settled, self.now));
         }
         self.context.settled[id.0] = Some(settled);
         for &waiting in &self.route.calls[id.0].unblocks {

@@ -150,7 +150,8 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
     if run.end.saturating_duration_since(now) < LEAST_TIME {
         return failed(CallError::new(Code::DeadlineExhausted), 0);
     }
-    let exchange = match render::exchange(run.route, call, &run.context, None, run.ends_of(call)) {
+    let ends = run.ends_of(call, now);
+    let exchange = match render::exchange(run.route, call, &run.context, None, ends) {
         Ok(exchange) => exchange,
         Err(failure) => return failed(run.call_error(failure), 0),
     };

@@ -11,12 +11,13 @@ use h2::server::{Connection, SendResponse};
 use http::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::support::*;
 use crate::downstream::attempt::{Attempt, Carriage};
 use crate::downstream::connection::Outgoing;
 use crate::downstream::dial::Tcp;
-use crate::downstream::guards::Patience;
+use crate::downstream::guards::{Patience, Wish};
 use crate::downstream::ladder::Whole;
 use crate::downstream::pool::Need;
 use crate::downstream::send;
@@ -172,13 +173,22 @@ async fn a_write_that_was_cut_before_it_began_is_not_sent() {
     let service = client.service(id);
     for _ in 0..ROUNDS {
         let told = client.told(id);
-        let admitted = service.guards.admit(&[], false, Patience::None, &told);
+        let wish = Wish {
+            is_repeatable: false,
+            patience: Patience::None,
+            now: Instant::now(),
+        };
+        let admitted = service.guards.admit(&[], wish, &told);
         let Ok(permit) = admitted.await else {
             panic!("it is admitted");
         };
         let attempt = Attempt::new(permit);
         let pool = service.pools[0].clone();
-        let Ok(lease) = pool.checkout(Need::Any).await else {
+        let lease = match pool.take(Need::Any, Instant::now()) {
+            Some(lease) => Ok(lease),
+            None => pool.open_or_share(Need::Any).await,
+        };
+        let Ok(lease) = lease else {
             panic!("there is a connection");
         };
         let exchange = Arc::new(exchange(post(), 1000));

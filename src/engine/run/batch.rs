@@ -182,7 +182,7 @@ impl Run<'_> {
         }
         self.bulk(id).looked_up = Some(looked_up);
         self.running(id).open += 1;
-        let until = self.ends_of(id).deadline;
+        let until = self.ends_of(id, Instant::now()).deadline;
         self.launches.push(Launch::LookUp(id, exchanges, until));
     }
 
@@ -368,7 +368,7 @@ impl Run<'_> {
             value: Value::trusted(&list),
             outer: None,
         };
-        let ends = self.ends_of(id);
+        let ends = self.ends_of(id, Instant::now());
         render::exchange(self.route, id, &self.context, Some(&frame), ends)
     }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, Exchange, Fetch, Row};
 use crate::engine::run::Run;
@@ -61,7 +63,7 @@ impl Run<'_> {
     /// The request whose answer is kept for this item.
     fn own_exchange(&self, id: CallId, item: usize) -> Option<Exchange> {
         match self.route.calls[id.0].batch() {
-            None => self.rendered(id, id, item).ok(),
+            None => self.rendered(id, id, item, Instant::now()).ok(),
             Some(_) => self.exchange_of_one(id, self.key_of(id, item)?).ok(),
         }
     }

@@ -160,8 +160,8 @@ impl Running {
         self.list = list;
     }
 
-    /// What may begin while no more than `most` are under way.
-    pub(super) fn next(&mut self, most: usize) -> Option<Next> {
+    /// What may begin now, while no more than `most` are under way.
+    pub(super) fn next(&mut self, most: usize, now: Instant) -> Option<Next> {
         if self.open >= most {
             return None;
         }
@@ -169,7 +169,7 @@ impl Running {
             return bulk.next();
         }
         let item = self.items.get_mut(self.next)?;
-        item.started = Some(Instant::now());
+        item.started = Some(now);
         item.is_open = true;
         self.open += 1;
         self.next += 1;
@@ -195,7 +195,7 @@ impl Running {
     }
 
     /// What the record says of a call that settled.
-    pub(super) fn facts_of(&self, settled: &Settled) -> Facts {
+    pub(super) fn facts_of(&self, settled: &Settled, now: Instant) -> Facts {
         let outcomes = settled.outcomes();
         let worst = outcomes.iter().max_by_key(|outcome| match outcome.origin {
             Origin::Skipped => 0,
@@ -221,7 +221,7 @@ impl Running {
             status: error.map_or_else(|| worst?.status, |(_, status)| status),
             attempts: self.attempts,
             started: self.started,
-            elapsed: self.started.elapsed(),
+            elapsed: now.saturating_duration_since(self.started),
             items: matches!(settled, Settled::Many(_)).then(|| (outcomes.len(), failed.count())),
             of_cache: outcomes
                 .iter()
