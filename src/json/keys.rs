@@ -120,6 +120,14 @@ impl Keys {
         }
     }
 
+    pub(super) fn clear(&mut self) {
+        self.small.clear();
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.small.capacity()
+    }
+
     pub(super) fn close(&mut self, set: &Set) {
         self.small.truncate(set.from);
     }
