@@ -9,9 +9,11 @@
 //! runtime has gone through all that was ready; while services take their time nothing is ready, so that
 //! nobody waits.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -85,13 +87,22 @@ impl Turns {
     /// Lets in those who wait, until nobody does.
     async fn let_in(self: Arc<Self>) {
         loop {
-            // Comes back after all that is ready now, and after a look at the sockets.
+            // Comes back after a look at the sockets.
             yield_now().await;
+            if self.workers > 1 {
+                // There it stands before all others then.
+                behind_what_is_ready().await;
+            }
             let waiting = self.waiting.load(SeqCst);
-            // A permit of somebody who is gone is there already.
             let owed = waiting.min(AT_ONCE * self.workers);
-            self.permits
-                .add_permits(owed.saturating_sub(self.permits.available_permits()));
+            // A permit of somebody who is gone is there already.
+            let there = self.permits.available_permits();
+            match owed.checked_sub(there) {
+                Some(missing) => self.permits.add_permits(missing),
+                None => {
+                    self.permits.forget_permits(there - owed);
+                }
+            }
             if waiting == 0 {
                 self.is_led.store(false, SeqCst);
                 // Somebody may have come to wait before it was stored.
@@ -103,9 +114,23 @@ impl Turns {
     }
 }
 
+/// Lets all run that may run now: a task that wakes itself goes to the end of the queue.
+async fn behind_what_is_ready() {
+    let mut is_woken = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_woken, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Mutex, PoisonError};
+    use std::time::Duration;
 
     use futures_util::FutureExt;
 
@@ -218,5 +243,39 @@ mod tests {
         let at = |number| happened.iter().position(|what| *what == number).unwrap();
         let between = &happened[at(AT_ONCE - 1)..at(AT_ONCE)];
         assert!(between.contains(&WORK), "{happened:?}");
+    }
+
+    /// With several workers nobody waits for ever, whoever else is gone, and nothing is left over.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn several_workers_lose_nobody() {
+        const REQUESTS: usize = 2000;
+        let turns = Turns::new();
+        let mut requests = tokio::task::JoinSet::new();
+        for number in 0..REQUESTS {
+            let turns = turns.clone();
+            let request = async move {
+                for _ in 0..4 {
+                    let turn = turns.begin().await;
+                    yield_now().await;
+                    drop(turn);
+                }
+            };
+            let handle = requests.spawn(request);
+            if number % 3 == 0 {
+                tokio::spawn(async move {
+                    yield_now().await;
+                    handle.abort();
+                });
+            }
+        }
+        let all = async { while requests.join_next().await.is_some() {} };
+        let within = Duration::from_secs(60);
+        tokio::time::timeout(within, all).await.expect("all end");
+        assert_eq!(turns.waiting.load(SeqCst), 0);
+        assert_eq!(turns.under_way.load(SeqCst), 0);
+        while turns.is_led.load(SeqCst) {
+            yield_now().await;
+        }
+        assert_eq!(turns.permits.available_permits(), 0);
     }
 }
