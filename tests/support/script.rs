@@ -210,14 +210,20 @@ impl Fetch for Services {
         let (scripted, attempts, note) = self.answer(&exchange).await;
         entry.is_answered = true;
         let result = scripted.and_then(|scripted| judge_answer(&exchange, &scripted));
+        let keeps_headers = exchange.route.calls[exchange.call.0].keeps_headers;
         Fetched {
-            result,
+            result: result.map(|mut answer| {
+                if !keeps_headers {
+                    answer.headers.clear();
+                }
+                Box::new(answer)
+            }),
             attempts,
             note,
         }
     }
 
-    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Answer> {
+    fn last_good(&self, exchange: &Exchange, at_most: Duration) -> Option<Box<Answer>> {
         let call = &exchange.route.calls[exchange.call.0];
         let Some(Answers::Always(scripted)) = self.answers.get(&call.name) else {
             return None;
@@ -228,13 +234,13 @@ impl Fetch for Services {
         }
         let bytes = Bytes::from(last.json.get().to_owned());
         let body = Body::check(bytes, &call.raw_demand, exchange.route.json_limits);
-        Some(Answer {
+        Some(Box::new(Answer {
             status: 200,
             headers: HeaderMap::new(),
             body: Some(body.expect("the script holds JSON")),
             held: None,
             lasting: None,
-        })
+        }))
     }
 
     async fn open(&self, exchange: Arc<Exchange>, _: StreamedRequest) -> Opened {
