@@ -63,6 +63,8 @@ const OF_OURS: [&str; 6] = [
     "content-encoding",
 ];
 
+/// Takes the head that `bytes` begin with, as far as it is `wanted`. What is not HTTP/1.1, or is not clearly
+/// framed, is [`Trouble::Malformed`]; too many lines are [`Trouble::TooLarge`].
 pub fn parse(bytes: &[u8], wanted: Wanted) -> Result<Parsed, Trouble> {
     let mut lines = [const { MaybeUninit::<Header<'_>>::uninit() }; HEAD_LINES];
     let mut response = Response::new(&mut []);
