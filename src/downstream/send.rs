@@ -12,6 +12,7 @@ use crate::downstream::connection::{Outgoing, Prepared};
 use crate::downstream::fault::Fault;
 use crate::downstream::headers;
 use crate::downstream::http1::Message;
+use crate::downstream::http1::answer::Wanted;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, Identity};
 use crate::json::{write_hexadecimal, write_number};
@@ -159,8 +160,10 @@ fn message(
     Some(Message {
         head,
         body,
-        is_head: *method == Method::HEAD,
-        keeps_headers: exchange.call().keeps_headers,
+        wanted: Wanted {
+            bodiless: *method == Method::HEAD,
+            all_headers: exchange.call().keeps_headers,
+        },
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::io::AsyncWrite;
 
 use crate::downstream::connection::Outgoing;
 use crate::downstream::http1::Trouble;
+use crate::downstream::http1::answer::Wanted;
 use crate::engine::fetch::ByteStream;
 
 /// A request.
@@ -17,10 +18,7 @@ pub struct Message {
     /// From the request line to the empty line.
     pub head: Vec<u8>,
     pub body: Outgoing,
-    /// Its method is HEAD, so that its answer has no body.
-    pub is_head: bool,
-    /// All headers of a success are wanted, not only those that say how to take its body.
-    pub keeps_headers: bool,
+    pub wanted: Wanted,
 }
 
 /// What is left of a request; at rest there is nothing.

@@ -137,10 +137,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
     /// Takes a request, to be sent with [`One::poll_head`].
     pub fn begin(&mut self, message: Message) {
         self.reading = Reading::Head(Heading {
-            wanted: Wanted {
-                bodiless: message.is_head,
-                all_headers: message.keeps_headers,
-            },
+            wanted: message.wanted,
             partial: Vec::new(),
             interim: 0,
         });

@@ -95,13 +95,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
     }
 }
 
+/// Of an answer with a body all is wanted.
+const ALL: Wanted = Wanted {
+    bodiless: false,
+    all_headers: true,
+};
+
 fn get(is_head: bool) -> Message {
     let method = if is_head { "HEAD" } else { "GET" };
     Message {
         head: format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n").into_bytes(),
         body: Outgoing::Whole(Bytes::new()),
-        is_head,
-        keeps_headers: true,
+        wanted: Wanted {
+            bodiless: is_head,
+            all_headers: true,
+        },
     }
 }
 
@@ -453,8 +461,7 @@ fn requests_go_out_whole_however_little_is_taken_at_a_time() {
         let message = Message {
             head: b"A\r\n".to_vec(),
             body,
-            is_head: false,
-            keeps_headers: true,
+            wanted: ALL,
         };
         one.send(message).now_or_never().unwrap().unwrap();
         let written = one.io.into_inner().written;
@@ -486,8 +493,7 @@ fn a_body_that_is_not_as_long_as_it_said_is_the_sources_fault() {
         let message = Message {
             head: b"A\r\n".to_vec(),
             body: stream(frames, Some(3)),
-            is_head: false,
-            keeps_headers: true,
+            wanted: ALL,
         };
         let sent = one.send(message).now_or_never().unwrap();
         assert!(matches!(sent, Err(Trouble::SourceBroke)), "{frames:?}");
@@ -502,8 +508,7 @@ fn an_answer_before_the_request_is_sent_is_taken_and_ends_the_connection() {
     let message = Message {
         head: b"A\r\n".to_vec(),
         body: Outgoing::Streamed(endless.boxed_unsync()),
-        is_head: false,
-        keeps_headers: true,
+        wanted: ALL,
     };
     let head = one.send(message).now_or_never().unwrap().unwrap();
     assert_eq!(head.status.as_u16(), 413);
@@ -541,8 +546,7 @@ async fn whoever_waits_is_woken() {
         let message = Message {
             head: b"A\r\n".to_vec(),
             body: Outgoing::Streamed(source.boxed_unsync()),
-            is_head: false,
-            keeps_headers: true,
+            wanted: ALL,
         };
         one.send(message).await.unwrap();
         let mut got = BytesMut::new();
@@ -658,7 +662,8 @@ proptest! {
     #[test]
     fn what_nobody_reads_is_not_missed(bytes in answers(), ends: bool, is_head: bool) {
         let all = ours(Script::new(&[&bytes], ends), is_head);
-        let message = Message { keeps_headers: false, ..get(is_head) };
+        let wanted = Wanted { bodiless: is_head, all_headers: false };
+        let message = Message { wanted, ..get(is_head) };
         let few = exchanged(Script::new(&[&bytes], ends), message);
         match (all, few) {
             (Went::Whole(status @ 200..300, headers, body, reusable), Went::Whole(s, left, b, r)) => {
