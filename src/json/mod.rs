@@ -6,9 +6,11 @@
 //! Numbers therefore keep their digits and objects their order, and memory is bounded by the body.
 //!
 //! This module knows no path language and no limits of its own: `path` says what is read, the plan
-//! says how much is allowed. Read `scan.rs` for what is accepted (`pass.rs` and `token.rs` for how that is
-//! quick), `value.rs` for what is found.
+//! says how much is allowed. Read `scan.rs` for what is accepted (`pass.rs`, `blocks.rs` and `token.rs` for
+//! how that is quick), `value.rs` for what is found.
 
+#[cfg(any(test, target_arch = "x86_64"))]
+mod blocks;
 mod body;
 mod demand;
 mod keys;
@@ -18,6 +20,8 @@ mod scan;
 mod text;
 mod token;
 mod value;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 #[cfg(test)]
 mod tests;

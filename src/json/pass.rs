@@ -2,15 +2,27 @@
 //!
 //! Most of a body is only checked and moved: no part in it is asked for and no key of it compared.
 //! There the scan needs to know what is open and what comes next, and no more. [`Pass::over`] reads
-//! such bytes token by token (see `token.rs`) without going back to the machine in `scan.rs`, and
-//! stops between two tokens at the latest place that it is sure of. It reports no faults: what it
+//! such bytes token by token (see `token.rs`), and what is long by blocks of 64 bytes (see `blocks.rs`),
+//! without going back to the machine in `scan.rs`, and stops between two tokens at the latest place that
+//! it is sure of. It reports no faults: what it
 //! does not like, it leaves to the machine. Once the machine has begun a token it keeps its place in
 //! it, so however many pieces a body comes in, a token is not begun again with each.
 
+use std::ops::Range;
+
 use super::token;
+#[cfg(target_arch = "x86_64")]
+use super::vector;
+
+/// How much of a piece must be left for blocks to be worth their while, and how much of it is gone over
+/// token by token before: most of what nobody looks at is short.
+#[cfg(target_arch = "x86_64")]
+const LONG: usize = 512;
+#[cfg(target_arch = "x86_64")]
+const SHORT: usize = 128;
 
 /// What comes next between two tokens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expect {
     Value,
     ElementOrEnd,
@@ -20,7 +32,7 @@ pub(super) enum Expect {
     Separator,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bracket {
     Array,
     Object,
@@ -37,12 +49,35 @@ pub(super) struct Pass<'s> {
     pub(super) depth: usize,
     /// How many more values there may be.
     pub(super) nodes: u32,
+    /// What has been found to be UTF-8 on the way.
+    pub(super) characters: Range<usize>,
 }
 
 impl Pass<'_> {
     /// Goes from `at`, where `expect` comes next, as far as all is plain, and says where that is and
     /// what comes next there.
     pub(super) fn over(&mut self, at: usize, expect: Expect) -> (usize, Expect) {
+        #[cfg(target_arch = "x86_64")]
+        if self.buffer.len() - at >= LONG {
+            let enough = at + SHORT;
+            let mut place = self.by_tokens(at, expect, enough);
+            if let (at, Expect::Value) = place
+                && at >= enough
+            {
+                place = vector::by_blocks(self, at).unwrap_or(place);
+            }
+            return self.by_tokens(place.0, place.1, usize::MAX);
+        }
+        self.by_tokens(at, expect, usize::MAX)
+    }
+
+    /// The same token by token, or up to a value at `enough` or behind.
+    pub(super) fn by_tokens(
+        &mut self,
+        at: usize,
+        expect: Expect,
+        enough: usize,
+    ) -> (usize, Expect) {
         let buffer = self.buffer;
         let Some(mut inside) = self.inside() else {
             return (at, expect);
@@ -54,16 +89,24 @@ impl Pass<'_> {
             Expect::Separator => behind = true,
             Expect::Key | Expect::KeyOrEnd => match token::key(buffer, at) {
                 Some(value) => at = value,
+                None => match (expect, token::after_space(buffer, at)) {
+                    (Expect::KeyOrEnd, Some((_, b'}'))) => behind = true,
+                    _ => return (at, expect),
+                },
+            },
+            Expect::ElementOrEnd => match token::after_space(buffer, at) {
+                Some((_, b']')) => behind = true,
+                Some(_) => {}
                 None => return (at, expect),
             },
-            Expect::ElementOrEnd | Expect::Colon => return (at, expect),
+            Expect::Colon => return (at, expect),
         }
         loop {
             if !behind {
                 let Some((start, byte)) = token::after_space(buffer, at) else {
                     return (at, Expect::Value);
                 };
-                if self.nodes == 0 {
+                if self.nodes == 0 || at >= enough {
                     return (at, Expect::Value);
                 }
                 self.nodes -= 1;
@@ -76,10 +119,10 @@ impl Pass<'_> {
                             at = value;
                             continue;
                         }
-                        if buffer.get(start + 1) != Some(&b'}') {
-                            return (start + 1, Expect::KeyOrEnd);
+                        match token::after_space(buffer, start + 1) {
+                            Some((end, b'}')) => Some(end),
+                            _ => return (start + 1, Expect::KeyOrEnd),
                         }
-                        Some(start + 1)
                     }
                     b'[' if self.unread.len() < self.depth => {
                         inside = Bracket::Array;
@@ -131,7 +174,7 @@ impl Pass<'_> {
     }
 
     /// What is innermost, if it is unread.
-    fn inside(&self) -> Option<Bracket> {
+    pub(super) fn inside(&self) -> Option<Bracket> {
         self.unread.last().copied().or(self.around)
     }
 }

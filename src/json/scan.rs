@@ -4,11 +4,12 @@
 //! or half a character and goes on there when more bytes are in. Limits are met while the bytes
 //! arrive, so a body that is too deep is refused at the bracket that is too many.
 //!
-//! Most bytes never meet it. Where nobody looks, `pass.rs` goes over whole values in one loop; where
-//! somebody does, whole tokens are taken at once (`token.rs`). The machine reads what is left: a
-//! token that is cut off by the end of a piece, and a token that is wrong, of which it alone reports
-//! the fault. Instructions per byte, by callgrind, for 8 KB of short members: 8 where nobody looks
-//! (and serde_json's `IgnoredAny` 11), 22 where all keys are compared.
+//! Most bytes never meet it. Where nobody looks, `pass.rs` goes over whole values in one loop, and over
+//! whole blocks of bytes if there are many (`blocks.rs`); where somebody does, whole tokens are taken at
+//! once (`token.rs`). The machine reads what is left: a token that is cut off by the end of a piece, and
+//! a token that is wrong, of which it alone reports the fault. Instructions per byte, by callgrind, for
+//! 8 KB of short members: 8 where nobody looks (and serde_json's `IgnoredAny` 11), 22 where all keys are
+//! compared.
 
 use std::cell::Cell;
 use std::mem::take;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use super::body::Body;
 use super::demand::{Demand, Place, PlaceId};
 use super::keys::{Key, Keys, Set};
-use super::pass::{self, Bracket, Expect};
+use super::pass::{Bracket, Expect, Pass};
 use super::text::{self, Escape};
 use super::token;
 
@@ -231,18 +232,18 @@ impl<'d> Scan<'d> {
     pub fn advance(&mut self, buffer: &[u8]) -> Result<(), Fault> {
         let went = self.go_on(buffer);
         // A character that is none stands in front of whatever else is wrong.
-        self.check_characters(buffer)?;
+        self.check_characters(buffer, self.position)?;
         went
     }
 
-    /// What was gone past is UTF-8: tokens that are taken whole are not asked for it one by one.
-    fn check_characters(&mut self, buffer: &[u8]) -> Result<(), Fault> {
-        let passed = &buffer[self.characters..self.position];
+    /// What was gone past up to `end` is UTF-8: tokens that are taken whole are not asked for it one by one.
+    fn check_characters(&mut self, buffer: &[u8], end: usize) -> Result<(), Fault> {
+        let passed = &buffer[self.characters..end];
         if simdutf8::basic::from_utf8(passed).is_err() {
             let valid = str::from_utf8(passed).map_or_else(|error| error.valid_up_to(), str::len);
             return wrong(self.characters + valid, NOT_UTF_8);
         }
-        self.characters = self.position;
+        self.characters = end;
         Ok(())
     }
 
@@ -251,7 +252,7 @@ impl<'d> Scan<'d> {
             if let State::Between(expect) = self.state
                 && self.is_unread()
             {
-                self.pass_over(buffer, expect);
+                self.pass_over(buffer, expect)?;
             }
             if self.step(buffer)? == Progress::Waits {
                 return Ok(());
@@ -302,7 +303,7 @@ impl<'d> Scan<'d> {
     }
 
     /// Goes over as much as can be gone over without a second thought.
-    fn pass_over(&mut self, buffer: &[u8], expect: Expect) {
+    fn pass_over(&mut self, buffer: &[u8], expect: Expect) -> Result<(), Fault> {
         let around = match self.open.last() {
             Some(open) => match open.inside {
                 Inside::Unread(bracket) => Some(bracket),
@@ -310,20 +311,29 @@ impl<'d> Scan<'d> {
             },
             None => None,
         };
-        let mut pass = pass::Pass {
+        let mut pass = Pass {
             buffer,
             around,
             unread: &mut self.unread,
             depth: self.limits.depth as usize - self.open.len(),
             nodes: self.nodes,
+            characters: 0..0,
         };
         let (position, expect) = pass.over(self.position, expect);
-        self.nodes = pass.nodes;
+        let Pass {
+            nodes, characters, ..
+        } = pass;
+        self.nodes = nodes;
         self.position = position;
         self.state = State::Between(expect);
         if let Expect::Separator = expect {
             self.settle();
         }
+        if !characters.is_empty() {
+            self.check_characters(buffer, characters.start)?;
+            self.characters = characters.end;
+        }
+        Ok(())
     }
 
     fn begin(&mut self, buffer: &[u8]) -> Result<Progress, Fault> {

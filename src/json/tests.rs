@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value as Tree;
 
+use super::pass::Bracket;
 use super::*;
 
 const LIMITS: Limits = Limits {
@@ -128,6 +129,81 @@ fn bytes_that_are_not_utf8_are_the_fault_where_they_stand() {
             match body_in_pieces(&text, &[cut], &Demand::default()) {
                 Err(Fault::Syntax { offset, .. }) => assert_eq!(offset, expected, "{cut} {text:?}"),
                 other => panic!("{cut} {text:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+/// In long strings, of which blocks see nothing but the inside, and in short ones.
+#[test]
+fn a_fault_in_a_string_is_found_wherever_it_stands() {
+    let faults: [&[u8]; 9] = [
+        b"\x01",
+        b"\\x",
+        b"\\u12G4",
+        b"\\\"",
+        b"\xff",
+        b"\xc3",
+        b"\xe2\x82",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+    ];
+    let long = "aéa😀".repeat(80);
+    let short = "aéa\",\"a😀".repeat(60);
+    let front = format!("[[{}\"", "1,".repeat(100));
+    let back = format!("\"{}]]", ",1".repeat(100));
+    for (inside, fault) in [&long, &short]
+        .iter()
+        .flat_map(|inside| faults.map(|fault| (inside, fault)))
+    {
+        for at in (0..200).filter(|at| inside.is_char_boundary(*at)) {
+            let (before, behind) = inside.split_at(at);
+            let text = [
+                front.as_bytes(),
+                before.as_bytes(),
+                fault,
+                behind.as_bytes(),
+                back.as_bytes(),
+            ]
+            .concat();
+            let whole = body(&text, &Demand::default());
+            let cuts: Vec<_> = (0..text.len()).collect();
+            let pieces = body_in_pieces(&text, &cuts, &Demand::default());
+            assert_eq!(
+                whole.as_ref().err(),
+                pieces.as_ref().err(),
+                "{}",
+                text.escape_ascii()
+            );
+            assert_eq!(whole.is_ok(), accepted(&text), "{}", text.escape_ascii());
+        }
+    }
+}
+
+/// The bracket that closes the last unread value may be the last byte of a block.
+#[test]
+fn what_is_unread_ends_at_any_place_of_a_block() {
+    let mut demand = Demand::default();
+    let slot = demand.slot(&names("a"));
+    for (opens, unit, closes) in [("[", "1,", "]"), ("{", "\"k\":1,", "}")] {
+        let key = unit.strip_suffix("1,").unwrap();
+        for digits in 1..=64 {
+            let check = |members: &str| {
+                let (units, number) = (unit.repeat(100), "1".repeat(digits));
+                let rest = " ".repeat(600);
+                let text = format!("{{\"b\":{opens}{units}{key}{number}{closes},{members}{rest}}}");
+                body(text.as_bytes(), &demand)
+            };
+            let right = check("\"a\":[]").unwrap();
+            assert_eq!(right.slice(slot).unwrap(), "[]");
+            for wrong in ["1", "1,2", "true"] {
+                assert!(matches!(check(wrong), Err(Fault::Syntax { .. })), "{wrong}");
+            }
+            for double in ["\"b\":2", "\"a\":1,\"c\":2,\"a\":3"] {
+                assert!(
+                    matches!(check(double), Err(Fault::Duplicate { .. })),
+                    "{double}"
+                );
             }
         }
     }
@@ -481,6 +557,38 @@ fn apply(edit: &Edit, text: &mut Vec<u8>) {
     }
 }
 
+fn bracket() -> impl Strategy<Value = Bracket> {
+    prop_oneof![Just(Bracket::Array), Just(Bracket::Object)]
+}
+
+/// Whole tokens and long runs, to be put in front of a bracket, comma or colon or behind it.
+fn pieces() -> impl Strategy<Value = Vec<(prop::sample::Index, bool, String)>> {
+    let few = prop::sample::select(
+        &[
+            "1", "\"a\"", "\"k\":", "1:", "true", "1:2,", "1 :2,", ":1,", ",", ":", "[", "]", "[]",
+            "{", "}", "{}", " ", "\n\t",
+        ][..],
+    );
+    let piece = prop_oneof![
+        4 => few.prop_map(str::to_owned),
+        1 => "[ \n]{50,140}",
+        1 => r#""(\\\\){25,70}[a"]?""#,
+        1 => "[1-9]{50,140}",
+    ];
+    prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), piece), 0..4)
+}
+
+fn insert(piece: &(prop::sample::Index, bool, String), text: &mut Vec<u8>) {
+    let (index, is_behind, piece) = piece;
+    let marks = text.iter().enumerate();
+    let marks = marks.filter(|(_, byte)| b"[]{},:".contains(byte));
+    let places: Vec<usize> = marks.map(|(at, _)| at + usize::from(*is_behind)).collect();
+    if !places.is_empty() {
+        let at = places[index.index(places.len())];
+        text.splice(at..at, piece.bytes());
+    }
+}
+
 fn accepted(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else {
         return false;
@@ -550,6 +658,68 @@ proptest! {
             let found = |body: Body| (body.whole().bytes().to_vec(), body.slice(whole));
             prop_assert_eq!(check(&[]).map(found), check(&cuts).map(found));
         }
+    }
+
+    /// The end of the whole may be cut off, or come too late, or not be that of what is open.
+    #[test]
+    fn blocks_go_where_tokens_go(
+        trees in prop::collection::vec(tree(), 1..8),
+        pretty in any::<bool>(),
+        spaced in any::<bool>(),
+        around in prop::option::of(bracket()),
+        unread in prop::collection::vec(bracket(), 1..4),
+        end in "[]}, ]{0,4}",
+        depth in 0usize..9,
+        nodes in 0u32..200,
+        pieces in pieces(),
+        edits in prop::collection::vec(edit(), 0..2),
+    ) {
+        let next = match (unread.last(), spaced) {
+            (Some(Bracket::Array), _) => ",",
+            (_, false) => ",\"k\":",
+            (_, true) => ",\n\t\"k\" :  ",
+        };
+        let written: Vec<_> = trees.iter().map(|tree| if pretty { format!("{tree:#}") } else { tree.to_string() }).collect();
+        let mut text = (written.join(next) + &end).into_bytes();
+        for piece in &pieces {
+            insert(piece, &mut text);
+        }
+        for edit in &edits {
+            apply(edit, &mut text);
+        }
+        text.splice(..0, *b"1, ");
+        for limits in [(200, 100_000), (depth, nodes)] {
+            let [by_blocks, by_tokens] = blocks::tests::both_ways(&text, around, &unread, limits);
+            prop_assert_eq!(by_blocks, by_tokens, "{}", text.escape_ascii());
+        }
+    }
+
+    /// Nearly to the end: a number is left whose end is not to be seen.
+    #[test]
+    fn blocks_go_over_all_that_is_right(
+        trees in prop::collection::vec(tree(), 1..8),
+        pretty in any::<bool>(),
+        run in r#"(\\\\){0,70}(\\")?"#,
+        digits in "[1-9][0-9]{0,140}",
+        spaces in "[ \n\t\r]{0,140}",
+    ) {
+        let written: Vec<_> = trees.iter().map(|tree| if pretty { format!("{tree:#}") } else { tree.to_string() }).collect();
+        let text = "1, ".to_owned() + &written.join(&format!(",\"{run}\"{spaces},{spaces}{digits}{spaces},[{spaces}],"));
+        let whole = &text.as_bytes()[..text.len().saturating_sub(256)];
+        let mut is_inside = false;
+        let mut is_escaped = false;
+        let mut end = 0;
+        for (at, byte) in whole.iter().enumerate().skip(blocks::BEFORE) {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                b'"' => is_inside = !is_inside,
+                b'[' | b']' | b'{' | b'}' | b',' | b':' if !is_inside => end = at + 1,
+                _ => {}
+            }
+        }
+        let reached = blocks::tests::end_of_blocks(text.as_bytes(), Bracket::Array);
+        prop_assert!(reached >= end, "{reached} of {end}: {text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! `None` for all that is not plain sailing: a token that the buffer may cut off, or a fault. The
 //! machine in `scan.rs` then reads that token byte by byte, and is the only one that knows how to wait
 //! and what to say of a fault; so the two cannot disagree about it. Whether a string is UTF-8 is not
-//! asked here: `scan.rs` asks that of all it went past at once.
+//! asked here: `scan.rs` asks that of all tokens it went past at once, and blocks ask it themselves.
 
 use super::text::{self, Escape};
 
