@@ -73,6 +73,8 @@ struct Carry {
     bare: u64,
     /// Its first byte stands right behind a value, but for white space.
     value: u64,
+    /// Its first byte stands right behind a bracket that opens.
+    open: u64,
 }
 
 /// Where a walk over blocks is.
@@ -293,7 +295,9 @@ impl Carry {
                 return Err(Odd);
             };
         }
-        for at in places(empties) {
+        let at_once = opens << 1 | self.open;
+        self.open = opens >> 63;
+        for at in places(empties & !at_once) {
             if !is_empty(buffer, start + at) {
                 return Err(Odd);
             }

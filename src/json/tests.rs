@@ -209,6 +209,36 @@ fn what_is_unread_ends_at_any_place_of_a_block() {
     }
 }
 
+/// Where much is read at once, at every place of a block.
+#[test]
+fn what_is_no_json_is_refused_wherever_it_stands() {
+    let wrong = r#"[1,] [,1] [,] {"a":1,} {,"a":1} {,} {"a"} {"a",} {"a":} {:1} {"a"::1} ["a""b"] {1:2} {true:2}
+        {"a"1} ["a":1] {"a":1:2} {"a":"b":1} {"a":1"b":2} [} {] [1} {"a":1] {[]:1} {{}:1} [[]1] [1[]] {"a":{}1}
+        [tru] [nulll] [01] [1.] [-] [1e] [1"a"] ["a"1] [\] ["a"\] [1\] ["\"] }"#;
+    let wrong = wrong.split_whitespace().map(str::to_owned);
+    let wrong = wrong
+        .chain(["[1 2]", "{\"a\" 1}", "[1 ,]", "{1 :2}", "[\u{c}]", "[,\n]"].map(str::to_owned));
+    let right = r#"[] {} [[],{}] {"a":[]} {"a":{"b":-1.5e+3}} [true,null,"\"\u00e9\\"]"#;
+    let right = right.split_whitespace().map(str::to_owned);
+    let right = right.chain(["[ ]", "{\n\t}", "{ \"a\" : [ 1 , 2 ] }"].map(str::to_owned));
+    let fragments: Vec<_> = wrong
+        .map(|text| (text, false))
+        .chain(right.map(|text| (text, true)))
+        .collect();
+    let units = "1,".repeat(100);
+    for digits in 1..=64 {
+        for (fragment, is_right) in &fragments {
+            let number = "1".repeat(digits);
+            let text = format!("[[{units}{number},{fragment},{units}{units}2]]");
+            let whole = body(text.as_bytes(), &Demand::default());
+            assert_eq!(whole.is_ok(), *is_right, "{text}");
+            let cuts: Vec<_> = (0..text.len()).collect();
+            let pieces = body_in_pieces(text.as_bytes(), &cuts, &Demand::default());
+            assert_eq!(whole.err(), pieces.err(), "{text}");
+        }
+    }
+}
+
 #[test]
 fn a_byte_order_mark_is_refused_also_in_pieces() {
     let text = b"\xEF\xBB\xBF{}";
