@@ -1,6 +1,6 @@
 //! The masks of a block by AVX2, where the processor has it: the one module with `unsafe`.
 //!
-//! Checking is most of what a route with large bodies costs, and this way it takes three fifths of the time
+//! Checking is most of what a route with large bodies costs, and this way it takes two thirds of the time
 //! that it takes token by token (`docs/performance.md`). Without `unsafe` there are 16 bytes to a vector, as
 //! every processor has them: tried with the crate `wide`, in a simpler form of `blocks.rs`, that was no
 //! quicker than to go token by token.
