@@ -79,7 +79,8 @@ struct Carry {
 
 /// Where a walk over blocks is.
 struct Walk {
-    inside: Bracket,
+    /// What is innermost, if it is unread: where it is not, the walk ends.
+    inside: Option<Bracket>,
     /// All bits, if in an object the colon of the member has been passed. In an array it says nothing.
     behind_colon: u64,
     /// Where the block with the last bracket, comma or colon begins, and all of those in it.
@@ -101,11 +102,11 @@ impl Pass<'_> {
         sums: impl Fn(u64) -> u64,
     ) -> (usize, Expect) {
         let buffer = self.buffer;
-        let (Some(inside), Some(mut begin)) = (self.inside(), at.checked_sub(BEFORE)) else {
+        let Some(mut begin) = at.checked_sub(BEFORE) else {
             return (at, Expect::Value);
         };
         let mut walk = Walk {
-            inside,
+            inside: self.inside(),
             behind_colon: !0,
             last: (at, 0),
             ended: 0,
@@ -114,6 +115,7 @@ impl Pass<'_> {
         let before = self.unread.len();
         while let Some(rest) = buffer.get(begin..)
             && let Some(window) = rest.first_chunk()
+            && walk.inside.is_some()
             && walk.ended + self.unread.len() + BLOCK < self.nodes as usize + before
         {
             let masks = masks(window);
@@ -132,7 +134,7 @@ impl Pass<'_> {
             if all != 0 {
                 walk.last = (start, all);
             }
-            if passed != !0 || self.inside().is_none() {
+            if passed != !0 {
                 break;
             }
         }
@@ -144,7 +146,7 @@ impl Pass<'_> {
         let expect = match (buffer[last], walk.inside) {
             (b'[', _) => Expect::ElementOrEnd,
             (b'{', _) => Expect::KeyOrEnd,
-            (b',', Bracket::Object) => Expect::Key,
+            (b',', Some(Bracket::Object)) => Expect::Key,
             (b',' | b':', _) => Expect::Value,
             _ => Expect::Separator,
         };
@@ -180,8 +182,9 @@ impl Walk {
             let bracket = brackets & brackets.wrapping_neg();
             let here = bracket.wrapping_sub(1) & !passed;
             let wrong = match self.inside {
-                Bracket::Array => marks.colons,
-                Bracket::Object => (out_of_turn ^ turned) & between,
+                Some(Bracket::Array) => marks.colons,
+                Some(Bracket::Object) => (out_of_turn ^ turned) & between,
+                None => return passed,
             };
             if wrong & here != 0 {
                 return passed;
@@ -202,9 +205,6 @@ impl Walk {
                 return passed;
             }
             passed |= bracket;
-            if pass.inside().is_none() {
-                return passed;
-            }
             turned = self.behind_colon ^ turn;
             brackets ^= bracket;
         }
@@ -212,7 +212,7 @@ impl Walk {
 
     #[inline(always)]
     fn bracket(&mut self, pass: &mut Pass<'_>, byte: u8, is_empty: bool) -> Result<(), Odd> {
-        let is_key = self.behind_colon == 0 && matches!(self.inside, Bracket::Object);
+        let is_key = self.behind_colon == 0 && self.inside == Some(Bracket::Object);
         let bracket = match byte & 0x20 {
             0 => Bracket::Array,
             _ => Bracket::Object,
@@ -223,16 +223,14 @@ impl Walk {
                 return Err(Odd);
             }
             pass.unread.push(bracket);
-            self.inside = bracket;
+            self.inside = Some(bracket);
             self.behind_colon = 0;
             return Ok(());
         }
-        if bracket != self.inside || (is_key && !is_empty) || pass.unread.pop().is_none() {
+        if Some(bracket) != self.inside || (is_key && !is_empty) || pass.unread.pop().is_none() {
             return Err(Odd);
         }
-        if let Some(around) = pass.inside() {
-            self.inside = around;
-        }
+        self.inside = pass.inside();
         self.behind_colon = !0;
         Ok(())
     }

@@ -4,9 +4,9 @@
 //! There the scan needs to know what is open and what comes next, and no more. [`Pass::over`] reads
 //! such bytes token by token (see `token.rs`), and what is long by blocks of 64 bytes (see `blocks.rs`),
 //! without going back to the machine in `scan.rs`, and stops between two tokens at the latest place that
-//! it is sure of. It reports no faults: what it
-//! does not like, it leaves to the machine. Once the machine has begun a token it keeps its place in
-//! it, so however many pieces a body comes in, a token is not begun again with each.
+//! it is sure of. It reports no faults: what it does not like, it leaves to the machine. Once the machine
+//! has begun a token it keeps its place in it, so however many pieces a body comes in, a token is not
+//! begun again with each.
 
 use std::ops::Range;
 

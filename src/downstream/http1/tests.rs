@@ -108,7 +108,7 @@ fn get(is_head: bool) -> Message {
         body: Outgoing::Whole(Bytes::new()),
         wanted: Wanted {
             bodiless: is_head,
-            all_headers: true,
+            ..ALL
         },
     }
 }
