@@ -1,4 +1,4 @@
-//! What is written to the client: the head we make ourselves, and the body as hyper asks for it.
+//! What is written to the client: the head we make ourselves, and the body as it is asked for.
 //!
 //! Framing is always ours: a length that is known is said, anything else is sent in chunks, and a
 //! stream that breaks off cuts the connection, so that nobody takes a part for the whole.
@@ -198,6 +198,13 @@ impl Answer {
         }
     }
 
+    /// It cannot be written to its end.
+    pub fn is_cut(&mut self) {
+        if let Some(after) = &mut self.after {
+            after.report.failed(Code::ClientGone);
+        }
+    }
+
     fn take_bytes(&mut self) -> Bytes {
         let Part::Bytes(bytes) = &mut self.part else {
             return Bytes::new();
@@ -234,7 +241,7 @@ impl Answer {
                 // Trailers are dropped.
                 Some(Ok(frame)) if !frame.is_data() => {}
                 Some(frame) => {
-                    // hyper asks for no more once a length that was said is reached.
+                    // Nobody asks for more once a length that was said is reached.
                     if frame.is_ok() && stream.is_end_stream() {
                         self.part = Part::End;
                     }

@@ -1,5 +1,5 @@
-//! One connection, from its first byte to its last: the guard, then hyper over it, HTTP/1.1 or
-//! HTTP/2 as the client begins. Knows nothing of routes; requests go to a [`Serve`].
+//! One connection, from its first byte to its last: the guard, over it requests that are plain, and hyper
+//! for all else, HTTP/1.1 or HTTP/2 as the client begins. Knows nothing of routes; requests go to a [`Serve`].
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
 use crate::plan::settings;
@@ -22,13 +22,15 @@ use crate::server::answer::Answer;
 use crate::server::drain::{Drain, Phase};
 use crate::server::guard::{Guard, Protocol};
 use crate::server::link::{Link, Ticket};
+use crate::server::plain::{self, Then};
 
 /// What answers requests: the server itself, or a test.
 pub trait Serve: Send + Sync + 'static {
+    /// `None` is a body that has nothing to come.
     fn serve(
         self: Arc<Self>,
         ticket: Ticket,
-        request: Request<Incoming>,
+        request: Request<Option<Incoming>>,
     ) -> impl Future<Output = Response<Answer>> + Send + 'static;
 }
 
@@ -60,11 +62,17 @@ pub async fn run<I, S>(
     S: Serve,
 {
     let link = Link::new(peer);
-    let Some((protocol, guard)) = begun(io, &link, settings, drain).await else {
+    let Some((protocol, mut guard)) = begun(io, &link, settings, drain).await else {
         return;
     };
     match protocol {
-        Protocol::One => run_one(guard, link, settings, service, drain).await,
+        Protocol::One => match plain::serve(&mut guard, &link, &service, drain).await {
+            Then::Other => Box::pin(run_one(guard, link, settings, service, drain)).await,
+            Then::End => {
+                let _ = guard.shutdown().await;
+            }
+            Then::Cut => {}
+        },
         Protocol::Two => Box::pin(run_two(guard, link, settings, service, drain)).await,
     }
 }
@@ -178,7 +186,8 @@ fn serving<S: Serve>(
     Error = Infallible,
     Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
 > {
-    service_fn(move |request| {
+    service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| (!body.is_end_stream()).then_some(body));
         // Boxed: hyper moves a future about, and keeps its place for as long as a connection is open.
         Box::pin(service.clone().serve(link.begin(), request).map(Ok))
     })

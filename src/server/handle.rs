@@ -12,7 +12,6 @@ use futures_util::{FutureExt, TryFutureExt};
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version};
-use hyper::body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -80,13 +79,13 @@ impl<F: Fetch + 'static> Serve for Server<F> {
     fn serve(
         self: Arc<Self>,
         ticket: Ticket,
-        request: Request<Incoming>,
+        request: Request<Option<Incoming>>,
     ) -> impl Future<Output = Response<Answer>> + Send + 'static {
         let state = self.state();
         let (parts, body) = request.into_parts();
         let mut head = Head::new(parts, &state.table.server, &ticket);
         let mut report = self.report(&state, &head, ticket.is_stand_in());
-        let mut is_read = body.is_end_stream();
+        let mut is_read = body.is_none();
         async move {
             let _turn = self.load.turns.begin().await;
             let caught = {
@@ -255,7 +254,7 @@ impl<F: Fetch + 'static> Server<F> {
         state: &State<F>,
         ticket: &Ticket,
         head: &mut Head,
-        body: Incoming,
+        body: Option<Incoming>,
         report: &mut Report,
         is_read: &mut bool,
     ) -> Result<Ending, Ending> {
@@ -349,13 +348,13 @@ fn receive(
     route: &Route,
     settings: &settings::Server,
     ticket: &Ticket,
-    body: Incoming,
+    body: Option<Incoming>,
     deadline: Instant,
     memory: &Memory,
 ) -> impl Future<Output = Result<Received, Refusal>> + Send {
-    if body.is_end_stream() && !route.streams_request {
+    let Some(body) = body else {
         return Either::Left(ready(Ok(Received::whole(Bytes::new()))));
-    }
+    };
     let input_most = route.input.body.as_ref().map(|body| body.max);
     let most = input_most.unwrap_or(usize::MAX).min(settings.limits.body);
     if route.streams_request {

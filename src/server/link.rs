@@ -1,5 +1,5 @@
 //! What the two ends of one connection know of each other: the guard at its socket and the requests
-//! that hyper makes of its bytes.
+//! that are made of its bytes.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ impl Link {
         })
     }
 
-    /// Counts a request; the ticket is dropped when its answer was handed to hyper to the end.
+    /// Counts a request; the ticket is dropped when its answer was written, or handed to hyper, to the end.
     pub fn begin(self: &Arc<Link>) -> Ticket {
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         Ticket {
@@ -133,6 +133,11 @@ pub struct Ticket {
 impl Ticket {
     pub fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// Which one of its connection it is, from 1 on.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Why this request, or its body, was not let through.

@@ -21,6 +21,7 @@ pub mod identity;
 pub mod known;
 pub mod lag;
 pub mod link;
+pub mod plain;
 pub mod query;
 pub mod report;
 pub mod shed;

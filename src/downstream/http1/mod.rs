@@ -7,9 +7,9 @@
 
 pub mod answer;
 mod chunks;
-mod message;
 #[cfg(test)]
 mod tests;
+pub mod writing;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -24,11 +24,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
+use crate::downstream::connection::Outgoing;
 use crate::downstream::http1::answer::{Framing, Head, Parsed, Wanted};
 use crate::downstream::http1::chunks::Chunks;
-pub use crate::downstream::http1::message::Message;
-use crate::downstream::http1::message::Writing;
+use crate::downstream::http1::writing::{Unwritten, Writing};
 use crate::downstream::meter::{Counts, Meter};
+use crate::engine::fetch::ByteStream;
 
 /// What the head of an answer may hold, interim ones before it included.
 pub const HEAD_BYTES: usize = 64 * 1024;
@@ -67,11 +68,19 @@ pub enum Trouble {
     SourceBroke,
 }
 
+/// A request.
+pub struct Message {
+    /// From the request line to the empty line.
+    pub head: Vec<u8>,
+    pub body: Outgoing,
+    pub wanted: Wanted,
+}
+
 /// One connection.
 pub struct One<T> {
     io: Meter<T>,
     counts: Arc<Counts>,
-    writing: Writing,
+    writing: Writing<ByteStream>,
     reading: Reading,
     /// What was read behind the head, and nobody asked for yet.
     rest: BytesMut,
@@ -141,7 +150,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
             partial: Vec::new(),
             interim: 0,
         });
-        self.writing = Writing::new(message);
+        self.writing = match message.body {
+            Outgoing::Whole(bytes) => Writing::whole(message.head, bytes),
+            Outgoing::Streamed(stream) => Writing::streamed(message.head, stream),
+        };
     }
 
     /// Whether another request may be sent: the last exchange is complete on both sides, nothing
@@ -165,11 +177,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
     pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Trouble>> {
         let mut failed = None;
         match self.writing.poll(&mut self.io, context) {
-            Poll::Ready(Err(Trouble::SourceBroke)) => {
+            Poll::Ready(Err(Unwritten::SourceBroke)) => {
                 return self.fail(Trouble::SourceBroke);
             }
             // The service may have answered before it closed.
-            Poll::Ready(Err(trouble)) => failed = Some(trouble),
+            Poll::Ready(Err(Unwritten::Io(error))) => failed = Some(Trouble::Io(error)),
             _ => {}
         }
         loop {
@@ -228,11 +240,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<(), Trouble>>> {
         if !self.writing.is_done()
-            && let Poll::Ready(Err(trouble)) = self.writing.poll(&mut self.io, context)
+            && let Poll::Ready(Err(unwritten)) = self.writing.poll(&mut self.io, context)
         {
             self.persists = false;
-            if matches!(trouble, Trouble::SourceBroke) {
-                return self.fail(trouble).map(Some);
+            if matches!(unwritten, Unwritten::SourceBroke) {
+                return self.fail(Trouble::SourceBroke).map(Some);
             }
         }
         let Reading::Body(rest) = &mut self.reading else {

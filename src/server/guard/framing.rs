@@ -20,8 +20,8 @@ pub struct Framing {
     state: State,
     /// Heads passed so far.
     heads: u64,
-    /// Of the last of them.
-    asks_upgrade: bool,
+    /// The last of them.
+    last: Option<head::Head>,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Framing {
             limits,
             state: State::Head(head::Scan::default()),
             heads: 0,
-            asks_upgrade: false,
+            last: None,
         }
     }
 
@@ -45,9 +45,9 @@ impl Framing {
         self.heads
     }
 
-    /// The last head passed asks for another protocol.
-    pub fn asks_upgrade(&self) -> bool {
-        self.asks_upgrade
+    /// The last head passed.
+    pub fn last(&self) -> Option<&head::Head> {
+        self.last.as_ref()
     }
 
     /// The next byte belongs to a head, or would begin one.
@@ -64,9 +64,8 @@ impl Framing {
                     return Ok(0);
                 };
                 self.heads += 1;
-                self.asks_upgrade = head.asks_upgrade;
-                self.state = after_head(head);
-                Ok(head.length)
+                self.state = after_head(&head);
+                Ok(self.last.insert(head).length)
             }
             State::Length(left) => {
                 let taken = (*left).min(bytes.len() as u64);
@@ -115,7 +114,7 @@ impl Framing {
     }
 }
 
-fn after_head(head: head::Head) -> State {
+fn after_head(head: &head::Head) -> State {
     match head.framing {
         head::Framing::Length(0) => State::Head(head::Scan::default()),
         head::Framing::Length(length) => State::Length(length),

@@ -24,6 +24,10 @@ pub struct Head {
     pub headers: usize,
     /// It has the header that [`hide_upgrade`] is for.
     pub asks_upgrade: bool,
+    /// HTTP/1.1, without a body, and nothing is asked of the connection but to go on or to end.
+    pub is_plain: bool,
+    /// It asks for the connection to end.
+    pub asks_end: bool,
 }
 
 /// A head that is still arriving. `advance` is always given the head from its first byte.
@@ -63,6 +67,9 @@ struct Fields {
     content_length: Option<u64>,
     chunked: bool,
     asks_upgrade: bool,
+    asks_end: bool,
+    /// Something else of `Connection`, or `Expect`.
+    asks_else: bool,
 }
 
 /// The methods that a route may have, and those that are answered although no route has them.
@@ -198,6 +205,8 @@ impl Scan {
             header_bytes: self.header_bytes,
             headers: self.headers,
             asks_upgrade: fields.asks_upgrade,
+            is_plain: !request_line.is_http_10 && !fields.has_body() && !fields.asks_else(),
+            asks_end: fields.asks_end,
         })
     }
 }
@@ -214,6 +223,14 @@ fn check_authority(host: Option<&[u8]>, request_line: &RequestLine) -> Result<()
 }
 
 impl Fields {
+    fn has_body(&self) -> bool {
+        self.chunked || self.content_length.is_some_and(|length| length > 0)
+    }
+
+    fn asks_else(&self) -> bool {
+        self.asks_upgrade || self.asks_else
+    }
+
     fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         // By their lengths first: few names have one of these.
         match name.len() {
@@ -222,7 +239,17 @@ impl Fields {
                 Ok(())
             }
             4 if name.eq_ignore_ascii_case(b"host") => self.take_host(value),
-            10 if name.eq_ignore_ascii_case(b"connection") => check_connection(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.asks_else = true;
+                Ok(())
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                match value.eq_ignore_ascii_case(b"close") {
+                    true => self.asks_end = true,
+                    false => self.asks_else |= !value.eq_ignore_ascii_case(b"keep-alive"),
+                }
+                check_connection(value)
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.take_content_length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.take_transfer_encoding(value)

@@ -1,5 +1,6 @@
-//! Stands between the socket and hyper and reads the raw bytes of every head and of chunk framing
-//! before hyper does, keep-alive and pipelining included.
+//! Stands at the socket and reads the raw bytes of every head and of chunk framing before anybody else
+//! does, keep-alive and pipelining included. A plain request it gives to [`plain`](crate::server::plain) as a
+//! whole ([`Guard::poll_next`]), all else is read through it by hyper.
 //!
 //! Hyper drops a Content-Length beside Transfer-Encoding and takes a bare LF before a handler could
 //! see it; so what reaches hyper here is known to be one strict message after the other, byte for byte
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -42,6 +43,17 @@ use crate::server::woken::Woken;
 pub enum Protocol {
     One,
     Two,
+}
+
+/// What comes next on a connection of HTTP/1.
+#[derive(Debug)]
+pub enum Next {
+    /// The head of a plain request, which is all of it.
+    Plain { head: Bytes, asks_end: bool },
+    /// Anything else, a refusal too. It is there to be read.
+    Other,
+    /// The client sends no more.
+    End,
 }
 
 /// The client connection preface of HTTP/2 (RFC 9113 §3.4).
@@ -155,6 +167,57 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
                     return Poll::Ready(Ok(some));
                 }
             }
+        }
+    }
+
+    /// Waits for what comes next, for whoever answers plain requests without hyper.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        loop {
+            match self.stage {
+                Stage::Framed if self.passed == 0 => {}
+                Stage::Ended => return Poll::Ready(Ok(Next::End)),
+                _ => return Poll::Ready(Ok(Next::Other)),
+            }
+            if self.examine() {
+                let last = self.framing.last().filter(|_| self.stage == Stage::Framed);
+                if let Some(&head::Head {
+                    is_plain: true,
+                    asks_end,
+                    ..
+                }) = last
+                {
+                    let head = self.take_passed();
+                    return Poll::Ready(Ok(Next::Plain { head, asks_end }));
+                }
+                continue;
+            }
+            match self.poll_fill(context)? {
+                Poll::Ready(0) => self.end(),
+                Poll::Ready(_) => {}
+                Poll::Pending => {
+                    ready!(self.poll_read_clock(context));
+                    self.give_up_waiting();
+                }
+            }
+        }
+    }
+
+    fn take_passed(&mut self) -> Bytes {
+        match std::mem::take(&mut self.passed) {
+            all if all == self.buffer.len() => std::mem::take(&mut self.buffer).freeze(),
+            some => self.buffer.split_to(some).freeze(),
+        }
+    }
+
+    /// Ready when the client has gone while its answer is made. What it sends meanwhile is kept, and
+    /// nothing is read behind it.
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.buffer.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_fill(context)) {
+            Ok(count) if count > 0 => Poll::Pending,
+            _ => Poll::Ready(()),
         }
     }
 
@@ -432,7 +495,7 @@ fn pass(framing: &mut Framing, bytes: &mut [u8]) -> Result<usize, Refusal> {
     }
     let was_at_head = framing.is_at_head();
     let passed = framing.advance(bytes)?;
-    if was_at_head && framing.asks_upgrade() {
+    if was_at_head && framing.last().is_some_and(|head| head.asks_upgrade) {
         head::hide_upgrade(&mut bytes[..passed]);
     }
     Ok(passed)

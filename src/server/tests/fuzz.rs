@@ -1,4 +1,5 @@
-//! Whatever the guard lets through, hyper reads as the guard did; and nothing makes either panic.
+//! Whatever the guard lets through is read as the guard did, by us and by hyper; and nothing makes anybody
+//! panic.
 
 use std::time::Duration;
 
@@ -181,7 +182,7 @@ async fn seen(bytes: &[u8]) -> Vec<Seen> {
 }
 
 #[test]
-fn what_the_guard_passes_hyper_reads_in_the_same_way() {
+fn what_the_guard_passes_is_read_in_the_same_way() {
     let compared = std::cell::Cell::new(0);
     let result = runner(3000).run(&stream(), |bytes| {
         let runtime = tokio::runtime::Builder::new_current_thread()

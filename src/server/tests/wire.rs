@@ -39,7 +39,7 @@ impl Serve for Echo {
     async fn serve(
         self: Arc<Self>,
         ticket: Ticket,
-        request: Request<Incoming>,
+        request: Request<Option<Incoming>>,
     ) -> Response<Answer> {
         if let Some(refusal) = ticket.refusal() {
             return refused(refusal.code.status(), ticket);
@@ -53,7 +53,11 @@ impl Serve for Echo {
             gone.0 = None;
             return Response::new(Answer::plain(large(), ticket));
         }
-        let Ok(body) = body.collect().await else {
+        let body = match body {
+            Some(body) => body.collect().await.map(|body| body.to_bytes()),
+            None => Ok(Bytes::new()),
+        };
+        let Ok(body) = body else {
             gone.0 = None;
             let status = ticket
                 .refusal()
@@ -68,7 +72,7 @@ impl Serve for Echo {
                 .iter()
                 .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
                 .collect(),
-            body: body.to_bytes().to_vec(),
+            body: body.to_vec(),
         });
         gone.0 = None;
         let bytes = match parts.uri.path() {
@@ -387,6 +391,49 @@ async fn a_client_that_does_not_read_is_cut() {
     wire.client.read_exact(&mut some).await.unwrap();
     (&mut wire.task).await.unwrap();
     assert_eq!(wire.opened.elapsed().as_secs(), 19);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_with_and_without_a_body_take_turns_on_a_connection() {
+    let mut wire = Wire::open();
+    let with_body =
+        |path| format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc");
+    let plain = |path| format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n");
+    let all = [
+        plain("/a"),
+        plain("/b"),
+        with_body("/c"),
+        plain("/d"),
+        with_body("/e"),
+        plain("/f"),
+    ];
+    wire.send(all.concat()).await;
+    for path in ["/a", "/b", "/c", "/d", "/e", "/f"] {
+        assert_eq!(wire.answer().await, ("HTTP/1.1 200 OK".into(), path.into()));
+    }
+    let bodies: Vec<usize> = wire
+        .echo
+        .seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|seen| seen.body.len())
+        .collect();
+    assert_eq!(bodies, [0, 0, 3, 0, 3, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_for_it_is_left_after_its_answer() {
+    let mut wire = Wire::open();
+    wire.send(
+        "GET /a HTTP/1.1\r\nhost: h\r\nConnection: Close\r\n\r\nGET /b HTTP/1.1\r\nhost: h\r\n\r\n",
+    )
+    .await;
+    let answers = wire.rest().await;
+    assert!(answers.contains("\r\nconnection: close\r\n"), "{answers}");
+    assert!(answers.ends_with("\r\n\r\n/a"), "{answers}");
+    assert_eq!(wire.seen(), 1);
+    wire.task.await.unwrap();
 }
 
 /// The corpus of `tests/fuzz` has the input that found it: `upgrade-and-cut`.
