@@ -24,6 +24,9 @@ pub mod plan;
 // the one door to it
 pub mod check;
 
+// time: one look at the clock for each turn of a task
+pub mod moment;
+
 // runtime: runs one plan against a `Fetch`
 pub mod engine;
 

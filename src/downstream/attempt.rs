@@ -20,6 +20,7 @@ use crate::downstream::pool::Pool;
 use crate::downstream::shelf::Shelf;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, LEAST_TIME};
+use crate::moment;
 use crate::policy::breaker::Verdict;
 use crate::policy::retry::Known;
 
@@ -92,7 +93,7 @@ impl Attempt {
 
     /// The failure of an attempt that its clock has ended; `by` is when that was due.
     pub fn timed_out(&self, by: Instant) -> Fault {
-        if by.elapsed() > LATE {
+        if moment::since(by) > LATE {
             self.ended_late.store(true, Ordering::Relaxed);
         }
         let known = match self.may_have_arrived() {
@@ -174,11 +175,11 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
         let by = exchange.deadline;
         // Whoever cut it before it began takes it for not sent, so that it must not be.
         let is_cut = attempt.cut.notified().now_or_never().is_some();
-        let carried = match is_cut || by <= Instant::now() {
-            true => Err(attempt.timed_out(by.min(Instant::now())).into()),
+        let carried = match is_cut || by <= moment::now() {
+            true => Err(attempt.timed_out(by.min(moment::now())).into()),
             false => tokio::select! {
                 biased;
-                () = attempt.cut.notified() => Err(attempt.timed_out(Instant::now()).into()),
+                () = attempt.cut.notified() => Err(attempt.timed_out(moment::now()).into()),
                 ended = timeout_at(by, self.carry(request)) => {
                     ended.unwrap_or_else(|_| Err(attempt.timed_out(by).into()))
                 }
@@ -234,5 +235,5 @@ pub fn verdict<T, D: Dial>(
 fn is_cut_by_others(exchange: &Exchange, attempt: &Attempt) -> bool {
     let own_end = attempt.permit.since() + exchange.call().attempt_timeout;
     let has_less = exchange.ends_with_route || attempt.permit.has_waited();
-    has_less && Instant::now() + LEAST_TIME < own_end
+    has_less && moment::now() + LEAST_TIME < own_end
 }

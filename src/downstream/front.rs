@@ -8,7 +8,7 @@ pub mod passed;
 pub mod rows;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -29,6 +29,7 @@ use crate::engine::fetch::{
 };
 use crate::engine::lasting;
 use crate::json;
+use crate::moment;
 use crate::plan::{self, Cache, CallId, Route, Ttl};
 
 /// What a flight brings to all who wait for it.
@@ -170,7 +171,7 @@ fn renew<D: Dial>(client: &Client<D>, exchange: &Exchange, kept: Arc<Kept>) {
 fn in_background(exchange: &Exchange) -> Arc<Exchange> {
     let time = exchange.call().timeout.unwrap_or(exchange.route.timeout);
     Arc::new(Exchange {
-        deadline: Instant::now() + time,
+        deadline: moment::now() + time,
         ends_with_route: false,
         made: Made::default(),
         ..exchange.clone()
@@ -180,7 +181,7 @@ fn in_background(exchange: &Exchange) -> Arc<Exchange> {
 fn hit(kept: &Kept) -> CacheNote {
     CacheNote {
         fate: CacheFate::Hit,
-        ttl: Some(kept.ttl(Instant::now())),
+        ttl: Some(kept.ttl(moment::now())),
     }
 }
 
@@ -201,7 +202,7 @@ fn given(kept: &Kept, exchange: &Exchange) -> Option<Fetched> {
 fn lasting(mut answer: Box<Answer>, kept: &Kept, exchange: &Exchange) -> Box<Answer> {
     let cache = exchange.call().cache;
     let wanted = cache.filter(|_| exchange.route.response.computed.is_some());
-    answer.lasting = wanted.map(|cache| kept.lasting(Instant::now(), cache.ttl));
+    answer.lasting = wanted.map(|cache| kept.lasting(moment::now(), cache.ttl));
     answer
 }
 
@@ -214,7 +215,7 @@ fn lasting_by(mut answer: Box<Answer>, ttl: Ttl) -> Box<Answer> {
 }
 
 fn lasting_by_headers(mut answer: Box<Answer>) -> Box<Answer> {
-    let lasting = lasting::lasting(answer.status, &answer.headers, SystemTime::now());
+    let lasting = lasting::lasting(answer.status, &answer.headers, moment::wall());
     answer.lasting = Some(lasting);
     answer
 }
@@ -271,7 +272,7 @@ pub(super) async fn share<D: Dial>(
             let made = exchange.made.so_far();
             return failed(Code::Timeout, if leads { made } else { 0 });
         };
-        let has_time = exchange.deadline > Instant::now() + LEAST_TIME;
+        let has_time = exchange.deadline > moment::now() + LEAST_TIME;
         match landed {
             Some(landing) if leads => return landing.into(),
             Some(landing) if landing.is_final() || !may_take_over || !has_time => {
@@ -406,7 +407,7 @@ impl From<Landing> for Fetched {
 
 /// Makes the request, and keeps what it brings.
 async fn fly<D: Dial>(client: &Client<D>, exchange: &Arc<Exchange>, missed: Missed) -> Landing {
-    let started = Instant::now();
+    let started = moment::now();
     let (conditions, validated) = conditions(exchange, &missed);
     if let Some(kept) = &validated {
         let climbed = send(client, with_conditions(exchange, conditions), true).await;
@@ -498,7 +499,7 @@ fn validated_note(kept: &Kept) -> CacheNote {
             stored: true,
             ..Forwarded::because(Forward::Stale)
         }),
-        ttl: Some(kept.ttl(Instant::now())),
+        ttl: Some(kept.ttl(moment::now())),
     }
 }
 
@@ -521,7 +522,7 @@ fn landed<D: Dial>(
             stored: kept.is_some(),
             ..Forwarded::because(why)
         }),
-        ttl: kept.as_ref().map(|kept| kept.ttl(Instant::now())),
+        ttl: kept.as_ref().map(|kept| kept.ttl(moment::now())),
     });
     let result = climbed.result.map(|answer| {
         keep_last_good(client, exchange, &answer, kept.as_deref());
@@ -559,8 +560,8 @@ fn keep<D: Dial>(
             is_failure: true,
             headers: error.headers.as_deref()?,
             body: Bytes::new(),
-            received: Instant::now(),
-            took: started.elapsed(),
+            received: moment::now(),
+            took: moment::since(started),
         },
         Err(_) => return None,
     };
@@ -587,7 +588,7 @@ fn keep_last_good<D: Dial>(
     if call.keeps_answers() && call.batch().is_none() {
         let arrived = Arrived {
             body: kept.map_or_else(|| shelf::bytes_of(answer), |kept| kept.body.clone()),
-            ..Arrived::success(answer, Instant::now())
+            ..Arrived::success(answer, moment::now())
         };
         let service = client.name_of(exchange);
         let shelf = &client.process.shelf;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::downstream::observe::{InFlight, Observe};
 use crate::engine::code::Code;
+use crate::moment;
 use crate::plan::ServiceId;
 use crate::plan::settings;
 use crate::policy::balance::Balance;
@@ -122,7 +123,7 @@ impl Guards {
 
     /// The token of a retry or a hedge.
     pub fn token(&self) -> Option<Token> {
-        let is_there = self.budget().take(Instant::now());
+        let is_there = self.budget().take(moment::now());
         is_there.then(|| Token {
             budget: Some(self.budget.clone()),
         })
@@ -135,7 +136,7 @@ impl Guards {
             let places = lock(places);
             places.has_place() || places.waiting() == 0
         });
-        has_place && self.endpoints.is_some_admissible(Instant::now())
+        has_place && self.endpoints.is_some_admissible(moment::now())
     }
 
     /// Layers 7, 8 and 9: an endpoint by balance among those whose breaker lets one ask, its permit,
@@ -161,7 +162,7 @@ impl Guards {
         // In a box: few wait, and nobody else is to carry that about.
         let waits = async move {
             let place = line.wait(told).await.map_err(Refused::Code)?;
-            let now = Instant::now();
+            let now = moment::now();
             if !permit.is_current() {
                 // Its endpoint has opened or closed meanwhile.
                 drop(permit);
@@ -201,7 +202,7 @@ impl Guards {
             Entry::Full => return Err(Code::BulkheadFull),
             Entry::Waits(queued) => Queued { places, queued },
         };
-        let since = Instant::now();
+        let since = moment::now();
         Ok(Entered::InLine(Line {
             queued,
             given: receiver.expect("who waits has made it"),
@@ -212,7 +213,7 @@ impl Guards {
 
     /// Tells the states that nothing but time changes, or that whoever is told does not know yet.
     pub fn tell(&self, told: &Told) {
-        let tokens = self.budget().tokens(Instant::now());
+        let tokens = self.budget().tokens(moment::now());
         told.observe.budget_tokens(told.service, tokens);
         if let Some(breakers) = &self.endpoints.breakers {
             let breakers = lock(breakers);
@@ -236,7 +237,7 @@ impl Guards {
 
     /// How long until an endpoint may be asked.
     pub fn rest(&self) -> Duration {
-        self.endpoints.rest(Instant::now())
+        self.endpoints.rest(moment::now())
     }
 
     pub fn usage(&self) -> Usage {
@@ -271,7 +272,7 @@ impl Line<'_> {
     async fn wait(self, told: &Told) -> Result<Place, Code> {
         let called = timeout_at(self.until, self.given).await;
         drop(self.queued);
-        told.observe.waited(told.service, self.since.elapsed());
+        told.observe.waited(told.service, moment::since(self.since));
         match called {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Code::QueueTimeout),
@@ -390,7 +391,7 @@ impl Permit {
     pub fn since(&self) -> Instant {
         match *lock(&self.trial) {
             Trial::Runs { since } => since,
-            Trial::Waits | Trial::Ended => Instant::now(),
+            Trial::Waits | Trial::Ended => moment::now(),
         }
     }
 
@@ -411,7 +412,7 @@ impl Permit {
             Trial::Waits => None,
             Trial::Runs { since } => Some(since),
         };
-        let now = Instant::now();
+        let now = moment::now();
         let took = since.map(|since| now.saturating_duration_since(since));
         if let Some(took) = took {
             let is_good = match verdict {
@@ -510,7 +511,7 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         if let Some(budget) = &self.budget {
-            lock(budget).give_back(Instant::now());
+            lock(budget).give_back(moment::now());
         }
     }
 }

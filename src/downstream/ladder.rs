@@ -25,6 +25,7 @@ use crate::downstream::shelf::Shelf;
 use crate::downstream::{Client, Process, decode, pass};
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, ByteStream, CallError, Exchange, Head, LEAST_TIME};
+use crate::moment;
 use crate::plan::{Call, Retry, Role};
 use crate::policy::hedge::After;
 use crate::policy::retry::{Allowed, Known};
@@ -45,7 +46,7 @@ pub async fn climb<D: Dial, F: Finish<D>>(
 ) -> Climbed<F::Done> {
     let climb = Climb::new(client, exchange, body, finish);
     // 3 cache and 4 coalesce are behind us: `front`.
-    let now = Instant::now();
+    let now = moment::now();
     if let Some(fault) = climb.refusal(now) {
         return climb.end(Err(fault.into()));
     }
@@ -153,7 +154,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     }
 
     fn left(&self) -> Duration {
-        self.left_at(Instant::now())
+        self.left_at(moment::now())
     }
 
     fn left_at(&self, now: Instant) -> Duration {
@@ -230,7 +231,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             return Err(failed);
         };
         sleep(wait).await;
-        let Ok(permit) = self.admit(Patience::None, Instant::now()).await else {
+        let Ok(permit) = self.admit(Patience::None, moment::now()).await else {
             return Err(failed);
         };
         token.spend();
@@ -339,7 +340,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             After::Fixed(after) => after,
             After::Percentile(hundredths) => {
                 let mut times = self.client.times(&self.exchange)?;
-                times.percentile(hundredths, Instant::now())?
+                times.percentile(hundredths, moment::now())?
             }
         };
         let moment = turn.attempt.permit.since() + after;
@@ -349,7 +350,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     /// The hedge's attempt, if the budget, a breaker and the bulkhead have room for it now.
     async fn hedge(&self) -> Option<Arc<Attempt>> {
         let token = self.token(Kind::Hedge)?;
-        let permit = self.admit(Patience::None, Instant::now()).await.ok()?;
+        let permit = self.admit(Patience::None, moment::now()).await.ok()?;
         token.spend();
         let kind = match permit.is_probe() {
             true => Kind::Probe,
@@ -403,7 +404,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         let is_alone = self.running.load(Ordering::Relaxed) == 1;
         if !is_alone
             || self.left() < LEAST_TIME
-            || !self.may_follow(number, &attempt.timed_out(Instant::now()))
+            || !self.may_follow(number, &attempt.timed_out(moment::now()))
             || !self.service.guards.could_go_on()
         {
             return false;
@@ -422,7 +423,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             Err(failed) => failed.fault.code == Code::TryTimeout,
         };
         if tells && let Some(mut times) = self.client.times(&self.exchange) {
-            let now = Instant::now();
+            let now = moment::now();
             times.count(now.saturating_duration_since(attempt.permit.since()), now);
         }
     }
@@ -442,7 +443,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             }
             ended => return ended,
         }
-        self.state().replayed = Some(Instant::now());
+        self.state().replayed = Some(moment::now());
         self.count(Kind::Transparent, Code::StaleConnection.name());
         self.exchange_once(attempt).await
     }
@@ -458,11 +459,11 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         // The attempt begins at this moment, unless this is its second exchange.
         let now = match replayed {
             None => attempt.permit.since(),
-            Some(_) => Instant::now(),
+            Some(_) => moment::now(),
         };
         let (lease, now) = match pool.take(need, now) {
             Some(lease) => (lease, now),
-            None => (pool.open_or_share(need).await?, Instant::now()),
+            None => (pool.open_or_share(need).await?, moment::now()),
         };
         let body = match self.state().body.take() {
             Some(stream) => Outgoing::Streamed(stream),

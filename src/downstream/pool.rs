@@ -20,6 +20,7 @@ use crate::downstream::fault::Fault;
 use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::{self, Secure, Stream};
 use crate::engine::code::Code;
+use crate::moment;
 use crate::plan::settings::{self, Endpoint, HttpVersion};
 use crate::policy::retry::Known;
 
@@ -118,9 +119,9 @@ impl<D: Dial> Pool<D> {
         if !self.may_share() {
             return self.open_or_take_over(need).await;
         }
-        let asked = Instant::now();
+        let asked = moment::now();
         let mut last_failure = self.opening.lock().await;
-        if let Some(lease) = self.take(need, Instant::now()) {
+        if let Some(lease) = self.take(need, moment::now()) {
             return Ok(lease);
         }
         if let Some((at, fault)) = &*last_failure
@@ -135,7 +136,7 @@ impl<D: Dial> Pool<D> {
         let opened = self.open().await;
         *last_failure = match &opened {
             Ok(_) => None,
-            Err(fault) => Some((Instant::now(), fault.clone())),
+            Err(fault) => Some((moment::now(), fault.clone())),
         };
         opened
     }
@@ -185,7 +186,7 @@ impl<D: Dial> Pool<D> {
         // A second less than the service's own limit: it counts from when it sent, we from now.
         let theirs = keep_alive.map(|limit| limit.saturating_sub(Duration::from_secs(1)));
         let limit = theirs.map_or(self.keep.idle, |theirs| theirs.min(self.keep.idle));
-        let now = Instant::now();
+        let now = moment::now();
         let until = one.retire_at.min(now + limit);
         if until <= now || !one.is_reusable() {
             return;
@@ -256,7 +257,7 @@ impl<D: Dial> Pool<D> {
     }
 
     async fn open(self: &Arc<Self>) -> Result<Lease<D::Io>, Fault> {
-        let by = Instant::now() + self.connect_timeout;
+        let by = moment::now() + self.connect_timeout;
         let stream = self.connect(by).await?;
         let two = match self.http {
             HttpVersion::One => false,
@@ -268,7 +269,7 @@ impl<D: Dial> Pool<D> {
         }
         // Ages differ by a tenth either way, so that connections do not end in step.
         let age = self.keep.max_age.mul_f64(0.9 + 0.2 * fastrand::f64());
-        let retire_at = Instant::now() + age;
+        let retire_at = moment::now() + age;
         match two {
             true => self.share(stream, retire_at, by).await,
             false => {
@@ -332,7 +333,7 @@ impl<D: Dial> Pool<D> {
     /// `max_idle`, the coldest first, unless it was wanted since the last time. Says whether anything
     /// is left.
     fn drop_dead(&self) -> (bool, Vec<Idle<D::Io>>) {
-        let now = Instant::now();
+        let now = moment::now();
         let mut state = self.state();
         state
             .idle

@@ -35,6 +35,7 @@ use crate::engine::run::kept::Kept;
 use crate::engine::run::progress::{List, Next, Progress, Running, Stage};
 use crate::engine::{batch as answers, render, stitch};
 use crate::json::{Body, Fault, Value};
+use crate::moment;
 use crate::path::{Env, Frame};
 use crate::plan::{CallId, ForEach, Role, Route};
 use crate::template::json::Json;
@@ -57,7 +58,7 @@ pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: &Accepted, fetch: &F) -
             () = &mut end => run.expire(),
         }
     }
-    if run.failure.is_some() && Instant::now() >= run.end {
+    if run.failure.is_some() && moment::now() >= run.end {
         // What else ends at this moment does not depend on which was polled first.
         while let Some(Some(landing)) = flights.next().now_or_never() {
             run.land(landing);
@@ -109,7 +110,7 @@ impl<'r> Run<'r> {
             entries: Vec::new(),
             failure: None,
             started: accepted.request.started,
-            now: Instant::now(),
+            now: moment::now(),
             end: accepted.request.deadline - STITCH_RESERVE,
             progress: progress.collect(),
             work: VecDeque::new(),
@@ -261,7 +262,7 @@ impl<'r> Run<'r> {
 
     /// Renders `called`, which is `owner` itself or a call of its chain.
     fn exchange(&self, owner: CallId, called: CallId, item: usize) -> Result<Exchange, CallError> {
-        let now = Instant::now();
+        let now = moment::now();
         if self.end.saturating_duration_since(now) < LEAST_TIME {
             return Err(CallError::new(Code::DeadlineExhausted));
         }
@@ -293,7 +294,7 @@ impl<'r> Run<'r> {
     }
 
     fn land(&mut self, landing: Landing) {
-        self.now = Instant::now();
+        self.now = moment::now();
         let (Landing::Call(Ticket { call: id, .. }, _) | Landing::Found(id, _)) = &landing;
         // A list that has failed as a whole has elements under way.
         if !matches!(self.progress[id.0], Progress::Running(_)) {

@@ -6,7 +6,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::cache::rules;
 use crate::engine::cache_status::{self, Tally};
@@ -26,6 +26,7 @@ use crate::engine::request::RequestBody;
 use crate::engine::run::progress::{Facts, Progress};
 use crate::engine::run::{RouteFailure, Run, call_error, client_status};
 use crate::json::{Body, write_text};
+use crate::moment;
 use crate::plan::{CallId, Computed, ResponseBody, Role, Status};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -80,7 +81,7 @@ impl Stitched {
 
 /// Streams one call's answer; it starts when all others are settled.
 async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
-    let started = Instant::now();
+    let started = moment::now();
     let Opened {
         result,
         attempts,
@@ -106,7 +107,7 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
         status,
         attempts,
         started,
-        elapsed: started.elapsed(),
+        elapsed: moment::since(started),
         items: None,
         of_cache: usize::from(of_cache),
         cache: note.map(Tally::one),
@@ -118,7 +119,7 @@ async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
             code: error.code,
             status: error.status,
             attempts,
-            elapsed: started.elapsed(),
+            elapsed: moment::since(started),
             fallback: result.is_ok().then_some("stale"),
         });
     }
@@ -146,7 +147,7 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
         note: None,
         covered: None,
     };
-    let now = Instant::now();
+    let now = moment::now();
     if run.end.saturating_duration_since(now) < LEAST_TIME {
         return failed(CallError::new(Code::DeadlineExhausted), 0);
     }
@@ -462,7 +463,7 @@ impl<'r> Run<'r> {
                 let id = CallId(place);
                 // Its own timeout counts, from when it is sent.
                 let ends = Ends {
-                    deadline: Instant::now(),
+                    deadline: moment::now(),
                     ends_with_route: false,
                 };
                 render::exchange(self.route, id, &self.context, None, ends).ok()
@@ -501,7 +502,7 @@ impl<'r> Run<'r> {
             route: self.route.clone(),
             status,
             started: self.started,
-            elapsed: self.started.elapsed(),
+            elapsed: moment::since(self.started),
             allowed: self.end + STITCH_RESERVE - self.started,
             calls,
             degraded,
@@ -531,7 +532,7 @@ impl<'r> Run<'r> {
             code: Some(Code::DependencyFailed),
             status: None,
             attempts: 0,
-            start: self.started.elapsed(),
+            start: moment::since(self.started),
             elapsed: std::time::Duration::ZERO,
             items: None,
             of_cache: 0,

@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::engine::fetch::Fetch;
+use crate::moment;
 use crate::server::addresses::Place;
 use crate::server::drain::{Drain, Phase};
 use crate::server::{Counts, Server, connection, identity};
@@ -155,12 +156,12 @@ fn start<F: Fetch + 'static>(
     // Without it small answers wait; that it cannot be set is no reason not to answer.
     let _ = stream.set_nodelay(true);
     let server = server.clone();
-    connections.spawn(async move {
+    connections.spawn(moment::by_turns(async move {
         let _open = open;
         let state = server.state();
         let drain = server.drain.clone();
         connection::run(stream, peer, &state.table.server, server, &drain).await;
-    });
+    }));
 }
 
 /// Counts a connection while it is open.

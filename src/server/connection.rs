@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
+use crate::moment;
 use crate::plan::settings;
 use crate::server::answer::Answer;
 use crate::server::drain::{Drain, Phase};
@@ -188,8 +189,9 @@ fn serving<S: Serve>(
 > {
     service_fn(move |request: Request<Incoming>| {
         let request = request.map(|body| (!body.is_end_stream()).then_some(body));
-        // Boxed: hyper moves a future about, and keeps its place for as long as a connection is open.
-        Box::pin(service.clone().serve(link.begin(), request).map(Ok))
+        // In a box, as this makes it: hyper moves a future about, and keeps its place for as long as a
+        // connection is open.
+        moment::by_turns(service.clone().serve(link.begin(), request)).map(Ok)
     })
 }
 

@@ -22,6 +22,7 @@ use crate::engine::record::Record;
 use crate::engine::reply::{Problem, Reply, ReplyBody};
 use crate::engine::request::{self, RequestBody};
 use crate::engine::{input, run};
+use crate::moment;
 use crate::plan::Route;
 use crate::plan::matcher::Match;
 use crate::plan::settings;
@@ -208,7 +209,7 @@ impl<F: Fetch + 'static> Server<F> {
 
 impl Head {
     fn new(mut parts: Parts, settings: &settings::Server, ticket: &Ticket) -> Head {
-        let started = Instant::now();
+        let started = moment::now();
         let identity = identity::read(&parts.headers, ticket.link().peer, &settings.trusted);
         let host = authority(&mut parts);
         Head {

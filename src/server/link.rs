@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::moment;
 use crate::server::guard::refusal::Refusal;
 
 /// One connection.
@@ -40,7 +41,7 @@ impl Link {
     pub fn new(peer: SocketAddr) -> Arc<Link> {
         Arc::new(Link {
             peer,
-            opened: Instant::now(),
+            opened: moment::now(),
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             last_end: AtomicU64::new(0),
@@ -107,7 +108,7 @@ impl Link {
 
     /// Whether some answer has waited for its client that long.
     pub fn is_stalled(&self, limit: Duration) -> bool {
-        let now = Instant::now();
+        let now = moment::now();
         self.lock()
             .values()
             .flatten()
@@ -162,7 +163,7 @@ impl Ticket {
 
     /// From now on the answer waits for its client to take what it has.
     pub fn waits_for_client(&self) {
-        self.waits_since(Some(Instant::now()));
+        self.waits_since(Some(moment::now()));
     }
 
     /// The client has taken all there is.
@@ -182,7 +183,7 @@ impl Drop for Ticket {
         if *self.has_waited.get_mut() {
             link.lock().remove(&self.number);
         }
-        let since_opened = link.opened.elapsed().as_nanos();
+        let since_opened = moment::since(link.opened).as_nanos();
         let since_opened = u64::try_from(since_opened).unwrap_or(u64::MAX);
         link.last_end.fetch_max(since_opened, Ordering::Relaxed);
         link.finished.fetch_add(1, Ordering::AcqRel);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::engine::code::Code;
+use crate::moment;
 use crate::server::Counts;
 use crate::telemetry::metrics::Meters;
 use crate::telemetry::{Finished, Telemetry};
@@ -56,7 +57,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         self.counts.end_request();
         if let Some(mut finished) = self.finished.take() {
-            finished.elapsed = self.started.elapsed();
+            finished.elapsed = moment::since(self.started);
             self.telemetry.finished(&self.meters, finished);
         }
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
+use crate::moment;
 use crate::telemetry::{Finished, access, time};
 
 /// Lines that may wait for the writer. At some 1 KiB each, a few megabytes at worst.
@@ -161,7 +162,7 @@ impl Log {
     }
 
     fn queue(&self, line: Line) {
-        match self.shared.lines.try_send((SystemTime::now(), line)) {
+        match self.shared.lines.try_send((moment::wall(), line)) {
             Ok(()) => self.shared.queued.fetch_add(1, Ordering::Release),
             Err(_) => self.shared.lost.fetch_add(1, Ordering::Relaxed),
         };

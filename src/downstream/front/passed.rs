@@ -28,6 +28,7 @@ use crate::engine::fetch::{
     ByteStream, CacheFate, CacheNote, CallError, Exchange, Forward, Forwarded, Head, LEAST_TIME,
     Opened,
 };
+use crate::moment;
 use crate::plan::Cache;
 
 /// Makes one call whose answer is passed, or gives what is kept. What may be kept is kept while it
@@ -107,7 +108,7 @@ async fn open_shared<D: Dial>(
                 covered: None,
             };
         };
-        let has_time = exchange.deadline > Instant::now() + LEAST_TIME;
+        let has_time = exchange.deadline > moment::now() + LEAST_TIME;
         match gate {
             None if may_take_over && has_time => may_take_over = false,
             Some(Gate::Kept(mut whole)) => {
@@ -132,7 +133,7 @@ fn collapsed(kept: &Kept, why: Forward) -> CacheNote {
             collapsed: true,
             ..Forwarded::because(why)
         }),
-        ttl: Some(kept.ttl(Instant::now())),
+        ttl: Some(kept.ttl(moment::now())),
     }
 }
 
@@ -145,7 +146,7 @@ async fn open_anew<D: Dial>(
     missed: Missed,
     leader: Option<Leader<Gate>>,
 ) -> Opened {
-    let started = Instant::now();
+    let started = moment::now();
     let (conditions, validated) = conditions(&exchange, &missed);
     let sent = match &validated {
         Some(_) => with_conditions(&exchange, conditions),
@@ -160,8 +161,8 @@ async fn open_anew<D: Dial>(
             is_failure: false,
             headers: &head.headers,
             body: Bytes::new(),
-            received: Instant::now(),
-            took: started.elapsed(),
+            received: moment::now(),
+            took: moment::since(started),
         };
         let shelf = &client.process.shelf;
         if let Some(kept) = shelf.freshen(&exchange, cache, kept, arrived) {
@@ -206,7 +207,7 @@ fn covered<D: Dial>(
             status: error.status,
             ..Forwarded::because(Forward::Stale)
         }),
-        ttl: Some(kept.ttl(Instant::now())),
+        ttl: Some(kept.ttl(moment::now())),
     };
     Some(Opened {
         covered: Some(error),
@@ -232,7 +233,7 @@ async fn climb_to_head<D: Dial>(
 /// A kept answer, the part of it that the client asks for (RFC 9110 §14.2), or 304 where it has it
 /// already (RFC 9111 §4.3.2).
 fn passed_from(kept: &Kept, exchange: &Exchange, note: CacheNote, attempts: u32) -> Opened {
-    let headers = kept.head(Instant::now());
+    let headers = kept.head(moment::now());
     let length = kept.body.len();
     let has_it = rules::is_not_modified(&exchange.headers, kept.status, &kept.headers);
     let (status, headers, body) = match part(kept, exchange) {
@@ -295,7 +296,7 @@ fn keep_passed<D: Dial>(
     started: Instant,
     leader: Option<Leader<Gate>>,
 ) -> Opened {
-    let (received, took) = (Instant::now(), started.elapsed());
+    let (received, took) = (moment::now(), moment::since(started));
     let mut note = CacheNote {
         fate: CacheFate::Forwarded(Forwarded::because(why)),
         ttl: None,

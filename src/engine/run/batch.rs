@@ -7,7 +7,6 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use crate::engine::batch;
 use crate::engine::code::Code;
@@ -19,6 +18,7 @@ use crate::engine::run::Run;
 use crate::engine::run::flight::{Aim, Launch};
 use crate::engine::run::progress::{Next, Progress, Stage};
 use crate::json::{Value, write_text};
+use crate::moment;
 use crate::path::Frame;
 use crate::plan::{Batch, CallId};
 use crate::template::Failure;
@@ -121,7 +121,7 @@ impl Run<'_> {
     pub(super) fn begin_batch(&mut self, id: CallId) {
         self.running(id).bulk = Some(Bulk::default());
         for item in 0..self.running(id).items.len() {
-            self.running(id).items[item].started = Some(Instant::now());
+            self.running(id).items[item].started = Some(moment::now());
             if self.is_wanted(id, item) {
                 match self.render_key(id, item) {
                     Ok(Some((text, json))) => self.bulk(id).add(item, text, json),
@@ -182,7 +182,7 @@ impl Run<'_> {
         }
         self.bulk(id).looked_up = Some(looked_up);
         self.running(id).open += 1;
-        let until = self.ends_of(id, Instant::now()).deadline;
+        let until = self.ends_of(id, moment::now()).deadline;
         self.launches.push(Launch::LookUp(id, exchanges, until));
     }
 
@@ -245,7 +245,7 @@ impl Run<'_> {
         for item in self.bulk(id).items_of(&keys) {
             let state = &mut self.running(id).items[item];
             state.stage = Stage::Asking;
-            state.started = Some(Instant::now());
+            state.started = Some(moment::now());
             state.made = Some(exchange.made.clone());
         }
         self.launch(id, Aim::Chunk(number), exchange);
@@ -346,7 +346,7 @@ impl Run<'_> {
 
     /// The call, rendered for these keys, if there is time to make it.
     fn exchange_of(&self, id: CallId, keys: &[KeyId]) -> Result<Exchange, CallError> {
-        if self.end.saturating_duration_since(Instant::now()) < LEAST_TIME {
+        if self.end.saturating_duration_since(moment::now()) < LEAST_TIME {
             return Err(CallError::new(Code::DeadlineExhausted));
         }
         self.rendered_of(id, keys)
@@ -368,7 +368,7 @@ impl Run<'_> {
             value: Value::trusted(&list),
             outer: None,
         };
-        let ends = self.ends_of(id, Instant::now());
+        let ends = self.ends_of(id, moment::now());
         render::exchange(self.route, id, &self.context, Some(&frame), ends)
     }
 

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::engine::context::Settled;
 use crate::engine::errors::Entry;
 use crate::engine::fetch::{CallError, Fetched};
@@ -14,6 +12,7 @@ use crate::engine::run::flight::Aim;
 use crate::engine::run::progress::{Asked, Progress, Stage};
 use crate::engine::run::{RouteFailure, Run, client_status};
 use crate::json::Body;
+use crate::moment;
 use crate::plan::{CallId, FallbackKind};
 
 impl Run<'_> {
@@ -58,9 +57,7 @@ impl Run<'_> {
             .filter(|status| call.pass_status.contains(status));
         let state = &mut self.running(id).items[item];
         state.error = Some(error.clone());
-        state.failed_after = state
-            .started
-            .map_or(Duration::ZERO, |started| started.elapsed());
+        state.failed_after = state.started.map_or(Duration::ZERO, moment::since);
         match passed {
             Some(status) => {
                 self.add_entry(id, item, None);
@@ -107,7 +104,7 @@ impl Run<'_> {
                         return;
                     }
                     self.asked(*called).begin();
-                    self.running(id).items[item].asked = Some(Instant::now());
+                    self.running(id).items[item].asked = Some(moment::now());
                     match self.exchange(id, *called, item) {
                         Ok(exchange) => {
                             self.running(id).items[item].stage = Stage::AskingFallback(place);
@@ -287,7 +284,7 @@ impl Run<'_> {
             code: error.code,
             status: error.status,
             attempts,
-            elapsed: asked.map_or(Duration::ZERO, |asked| asked.elapsed()),
+            elapsed: asked.map_or(Duration::ZERO, moment::since),
             fallback: None,
         });
     }

@@ -1,18 +1,17 @@
 //! The end of the calls' time, 20 ms before the route's.
 
-use tokio::time::Instant;
-
 use crate::engine::code::Code;
 use crate::engine::fetch::CallError;
 use crate::engine::run::Run;
 use crate::engine::run::progress::{Progress, Stage};
+use crate::moment;
 use crate::plan::{CallId, FallbackKind};
 
 impl Run<'_> {
     /// What is under way ends as `timeout`, what has not started never will. All that is under way
     /// ends at this one moment, so it is told of every call, also of those after the one that decides.
     pub(super) fn expire(&mut self) {
-        self.now = Instant::now();
+        self.now = moment::now();
         loop {
             let running: Vec<CallId> = (0..self.progress.len())
                 .map(CallId)

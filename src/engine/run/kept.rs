@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, Exchange, Fetch, Row};
 use crate::engine::run::Run;
 use crate::json::Body;
+use crate::moment;
 use crate::plan::CallId;
 
 pub trait Kept: Sync {
@@ -63,7 +62,7 @@ impl Run<'_> {
     /// The request whose answer is kept for this item.
     fn own_exchange(&self, id: CallId, item: usize) -> Option<Exchange> {
         match self.route.calls[id.0].batch() {
-            None => self.rendered(id, id, item, Instant::now()).ok(),
+            None => self.rendered(id, id, item, moment::now()).ok(),
             Some(_) => self.exchange_of_one(id, self.key_of(id, item)?).ok(),
         }
     }

@@ -13,6 +13,7 @@ use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record;
 use crate::engine::run::batch::Bulk;
 use crate::json::Value;
+use crate::moment;
 
 /// How far one call is.
 pub enum Progress {
@@ -249,7 +250,7 @@ impl Running {
             status: error.and_then(|error| error.status),
             attempts: self.attempts + self.under_way(),
             started: self.started,
-            elapsed: self.started.elapsed(),
+            elapsed: moment::since(self.started),
             items: self
                 .list
                 .as_ref()
@@ -268,7 +269,7 @@ impl Asked {
     }
 
     pub(super) fn new() -> Asked {
-        let now = Instant::now();
+        let now = moment::now();
         Asked {
             started: now,
             ended: now,
@@ -291,7 +292,7 @@ impl Asked {
     pub(super) fn end(&mut self, result: Result<u16, &CallError>, attempts: u32) {
         self.open -= 1;
         self.attempts += attempts;
-        self.ended = Instant::now();
+        self.ended = moment::now();
         match result {
             Ok(status) => self.status = Some(status),
             Err(error) => {
@@ -314,7 +315,7 @@ impl Asked {
         };
         let ended = match self.open {
             0 => self.ended,
-            _ => Instant::now(),
+            _ => moment::now(),
         };
         Facts {
             outcome,

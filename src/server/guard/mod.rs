@@ -32,6 +32,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::engine::code::Code;
+use crate::moment;
 use crate::plan::settings::{Limits, Timeouts};
 use crate::server::guard::framing::Framing;
 use crate::server::guard::refusal::Refusal;
@@ -121,7 +122,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
             io,
             link,
             timeouts: timeouts.clone(),
-            accepted: Instant::now(),
+            accepted: moment::now(),
             stage: Stage::Framed,
             framing: Framing::new(framing::Limits {
                 header_bytes: limits.header_bytes,
@@ -342,7 +343,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
             return Some((Wait::Head(0), self.accepted + self.timeouts.headers));
         }
         if !self.buffer.is_empty() {
-            return Some((Wait::Head(heads), Instant::now() + self.timeouts.headers));
+            return Some((Wait::Head(heads), moment::now() + self.timeouts.headers));
         }
         let ended = self.link.ended(heads)?;
         Some((Wait::Idle(heads), ended + self.timeouts.idle))
@@ -354,9 +355,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
         let time = self.timeouts.idle.max(Duration::from_millis(1));
         let clock = self
             .read_clock
-            .get_or_insert_with(|| Clock::new(Instant::now() + time));
+            .get_or_insert_with(|| Clock::new(moment::now() + time));
         while clock.poll(context).is_ready() {
-            clock.reset(Instant::now() + time);
+            clock.reset(moment::now() + time);
         }
     }
 

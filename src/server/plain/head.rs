@@ -1,7 +1,7 @@
 //! Heads as bytes: of a request, which the guard has let through, and of an answer.
 
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -10,6 +10,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::json::write_number;
+use crate::moment;
 use crate::server::answer::Answer;
 
 /// Room for a head of the usual length.
@@ -123,7 +124,7 @@ thread_local! {
 }
 
 fn write_date(out: &mut Vec<u8>) {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since_epoch = moment::wall().duration_since(UNIX_EPOCH);
     let second = since_epoch.unwrap_or_default().as_secs();
     DATE.with_borrow_mut(|(written, text)| {
         if *written != second {
