@@ -4,13 +4,13 @@
 # In a container the routes' gateway document has to say `server: { listen: "0.0.0.0:8080" }`.
 
 FROM rust:1.95-slim AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends curl
 WORKDIR /src
 COPY . .
-# A target given by name keeps the static C runtime out of build scripts and macros.
-RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
- && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
+# Built twice, the second time with a profile of the first at work: a fifth less CPU.
+RUN RUSTFLAGS="-C target-feature=+crt-static" scripts/release \
  && mkdir -p /image/etc/ssl/certs /image/routes \
- && cp "target/$target/release/anabranch" /image/anabranch \
+ && cp target/image/anabranch /image/anabranch \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
 
 FROM scratch

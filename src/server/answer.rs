@@ -111,8 +111,14 @@ fn frame_body(
     manner: &Manner,
     headers: &mut HeaderMap,
 ) -> Part {
-    if matches!(status.as_u16(), 204 | 205 | 304) {
-        return Part::End;
+    match status.as_u16() {
+        204 | 304 => return Part::End,
+        // RFC 9110 §15.3.6: it has a length like any other, and that is none.
+        205 => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+            return Part::End;
+        }
+        _ => {}
     }
     if manner.is_head {
         let length = match &body {
@@ -130,7 +136,7 @@ fn frame_body(
             Part::End
         }
         ReplyBody::Bytes(bytes) => Part::Bytes(bytes),
-        ReplyBody::Stream(stream) => Part::Stream(stream, Box::pin(sleep(manner.write_stall))),
+        ReplyBody::Stream(stream) => Part::Stream(stream, Silence::default()),
     }
 }
 
@@ -167,8 +173,25 @@ impl Held {
 enum Part {
     End,
     Bytes(Bytes),
-    /// The clock runs while the service sends nothing.
-    Stream(ByteStream, Pin<Box<Sleep>>),
+    Stream(ByteStream, Silence),
+}
+
+/// A service that is waited for. What a client takes for what there is is not its silence.
+#[derive(Default)]
+struct Silence {
+    clock: Option<Pin<Box<Sleep>>>,
+    is_waited: bool,
+}
+
+impl Silence {
+    /// Ready when it has lasted for `most`.
+    fn poll(&mut self, most: Duration, context: &mut Context<'_>) -> Poll<()> {
+        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep(most)));
+        if !std::mem::replace(&mut self.is_waited, true) {
+            clock.as_mut().reset(Instant::now() + most);
+        }
+        clock.as_mut().poll(context)
+    }
 }
 
 impl Answer {
@@ -190,18 +213,22 @@ impl Answer {
     /// A body of these bytes and nothing after it: for tests of what lies below.
     #[cfg(test)]
     pub fn plain(bytes: Bytes, ticket: Ticket) -> Answer {
+        Answer::of(Part::Bytes(bytes), ticket)
+    }
+
+    /// The same of a stream.
+    #[cfg(test)]
+    pub fn streamed(stream: ByteStream, ticket: Ticket) -> Answer {
+        Answer::of(Part::Stream(stream, Silence::default()), ticket)
+    }
+
+    #[cfg(test)]
+    fn of(part: Part, ticket: Ticket) -> Answer {
         Answer {
-            part: Part::Bytes(bytes),
+            part,
             stall: Duration::from_secs(10),
             after: None,
             held: Held::Alone { _ticket: ticket },
-        }
-    }
-
-    /// It cannot be written to its end.
-    pub fn is_cut(&mut self) {
-        if let Some(after) = &mut self.after {
-            after.report.failed(Code::ClientGone);
         }
     }
 
@@ -221,18 +248,18 @@ impl Answer {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let Part::Stream(stream, clock) = &mut self.part else {
+        let Part::Stream(stream, silence) = &mut self.part else {
             return Poll::Ready(None);
         };
         loop {
             let frame = match Pin::new(&mut *stream).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    ready!(clock.as_mut().poll(context));
+                    ready!(silence.poll(self.stall, context));
                     return Poll::Ready(Some(Err("the service sends no more".into())));
                 }
             };
-            clock.as_mut().reset(Instant::now() + self.stall);
+            silence.is_waited = false;
             match frame {
                 None => {
                     self.part = Part::End;

@@ -78,6 +78,24 @@ pub async fn run<I, S>(
     }
 }
 
+/// The same with hyper for all of HTTP/1.1: what ours is compared with.
+#[cfg(test)]
+pub async fn run_by_hyper<I, S>(
+    io: I,
+    peer: SocketAddr,
+    settings: &settings::Server,
+    service: Arc<S>,
+    drain: &Drain,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Serve,
+{
+    let link = Link::new(peer);
+    if let Some((Protocol::One, guard)) = begun(io, &link, settings, drain).await {
+        run_one(guard, link, settings, service, drain).await;
+    }
+}
+
 /// The guard of a connection on which something was said, and what it speaks. It is handed back, so
 /// that what runs for as long as the connection does not keep a place for it twice.
 async fn begun<I: AsyncRead + AsyncWrite + Unpin>(

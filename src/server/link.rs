@@ -50,7 +50,7 @@ impl Link {
         })
     }
 
-    /// Counts a request; the ticket is dropped when its answer was written, or handed to hyper, to the end.
+    /// Counts a request; the ticket is dropped when its answer was handed over to the end, to be written.
     pub fn begin(self: &Arc<Link>) -> Ticket {
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         Ticket {

@@ -21,8 +21,7 @@ use crate::server::guard::refusal::Refusal;
 use crate::server::guard::{Guard, Next};
 use crate::server::link::Link;
 
-/// How it went on with a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How it goes on with a connection.
 pub enum Then {
     /// Something is to be read that is not for here.
     Other,
@@ -47,11 +46,12 @@ where
     loop {
         let next = poll_fn(|context| {
             if let Poll::Ready(next) = guard.poll_next(context) {
+                // Of a socket that broke nothing more comes either.
                 return Poll::Ready(next.unwrap_or(Next::End));
             }
             closing.as_mut().poll(context).map(|()| Next::End)
         });
-        let (head, asks_end) = match next.await {
+        let (head, mut asks_end) = match next.await {
             Next::Plain { head, asks_end } => (head, asks_end),
             Next::Other => return Then::Other,
             Next::End => return Then::End,
@@ -59,6 +59,7 @@ where
         let ticket = link.begin();
         let request = head::read(&head).unwrap_or_else(|| {
             link.refuse_head(ticket.number(), unreadable());
+            asks_end = true;
             Request::default()
         });
         drop(head);
@@ -75,16 +76,13 @@ where
             return Then::Cut;
         };
         let (head, answer) = response.into_parts();
-        let text = head::write(&head, &answer, asks_end);
+        let text = head::write(head, &answer, asks_end);
         let mut writing = Writing::streamed(text.bytes, answer);
         let written = poll_fn(|context| match writing.poll(guard, context) {
             Poll::Ready(written) => Poll::Ready(written.is_ok()),
             Poll::Pending => guard.poll_gone(context).map(|()| false),
         });
         if !written.await {
-            if let Some(answer) = writing.stream() {
-                answer.is_cut();
-            }
             return Then::Cut;
         }
         if text.ends_connection {

@@ -25,7 +25,6 @@ struct Source<S> {
     stream: S,
     /// What the head said of the length and did not come yet; `None`: it goes in chunks.
     left: Option<u64>,
-    has_ended: bool,
 }
 
 /// Why a message was not written to its end.
@@ -66,16 +65,13 @@ impl<S: Body<Data = Bytes> + Unpin> Writing<S> {
         }
     }
 
-    /// In chunks, unless the stream knows its length; the head has to say the same.
+    /// In chunks, unless the stream knows its length; the head has to say the same. The stream is dropped
+    /// as soon as all of it was taken, be it written or not.
     pub fn streamed(head: Vec<u8>, stream: S) -> Writing<S> {
-        let source = Source {
-            left: stream.size_hint().exact(),
-            has_ended: false,
-            stream,
-        };
+        let left = stream.size_hint().exact();
         Writing {
             line: head,
-            source: Some(source),
+            source: (left != Some(0)).then_some(Source { stream, left }),
             needs_flush: true,
             ..Writing::default()
         }
@@ -85,11 +81,6 @@ impl<S: Body<Data = Bytes> + Unpin> Writing<S> {
         !self.needs_flush
     }
 
-    /// Where the body comes from, until all is written.
-    pub fn stream(&mut self) -> Option<&mut S> {
-        self.source.as_mut().map(|source| &mut source.stream)
-    }
-
     /// Writes as much as is taken; ready when all is on its way.
     pub fn poll<T: AsyncWrite + Unpin>(
         &mut self,
@@ -97,18 +88,18 @@ impl<S: Body<Data = Bytes> + Unpin> Writing<S> {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Unwritten>> {
         while self.needs_flush {
-            // What is there of the body goes out with the head.
-            let waits = match self.asks_source() {
-                true if self.poll_source(context)?.is_ready() => continue,
-                waits => waits,
-            };
+            let mut waits = false;
+            if self.asks_source() {
+                // What is there of the body goes out with the head.
+                waits = self.poll_source(context)?.is_pending();
+            }
             ready!(self.poll_pieces(io, context))?;
             if waits {
                 // What was written may not wait for what comes next.
                 ready!(Pin::new(&mut *io).poll_flush(context))?;
                 return Poll::Pending;
             }
-            if !self.asks_source() {
+            if self.source.is_none() {
                 ready!(Pin::new(&mut *io).poll_flush(context))?;
                 *self = Writing::default();
             }
@@ -118,8 +109,7 @@ impl<S: Body<Data = Bytes> + Unpin> Writing<S> {
 
     /// There is more of the body, and nothing of it is held here.
     fn asks_source(&self) -> bool {
-        let is_more = self.source.as_ref().is_some_and(|source| !source.has_ended);
-        is_more && self.data.is_empty() && self.tail.is_empty()
+        self.source.is_some() && self.data.is_empty() && self.tail.is_empty()
     }
 
     /// Takes what comes next of the body.
@@ -127,42 +117,38 @@ impl<S: Body<Data = Bytes> + Unpin> Writing<S> {
         let Some(source) = &mut self.source else {
             return Ok(Poll::Ready(()));
         };
-        let data = match Pin::new(&mut source.stream).poll_frame(context) {
+        let (data, mut has_ended) = match Pin::new(&mut source.stream).poll_frame(context) {
             Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(None) => (Bytes::new(), true),
+            // Trailers are dropped.
+            Poll::Ready(Some(Ok(frame))) => (
+                frame.into_data().unwrap_or_default(),
+                source.stream.is_end_stream(),
+            ),
             Poll::Ready(Some(Err(_))) => return Err(Unwritten::SourceBroke),
-            Poll::Ready(None) => {
-                source.has_ended = true;
-                Bytes::new()
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                source.has_ended = source.stream.is_end_stream();
-                // Trailers are dropped.
-                frame.into_data().unwrap_or_default()
-            }
         };
-        match &mut source.left {
-            Some(left) => {
-                let length = data.len() as u64;
-                *left = left.checked_sub(length).ok_or(Unwritten::SourceBroke)?;
-                if source.has_ended && *left > 0 {
-                    return Err(Unwritten::SourceBroke);
-                }
+        if let Some(left) = &mut source.left {
+            let length = data.len() as u64;
+            *left = left.checked_sub(length).ok_or(Unwritten::SourceBroke)?;
+            if has_ended && *left > 0 {
+                return Err(Unwritten::SourceBroke);
             }
-            None if data.is_empty() => {
-                if source.has_ended {
-                    self.line.extend_from_slice(b"0\r\n\r\n");
-                }
-            }
-            None => {
-                // Writing to a vector does not fail.
-                let _ = write!(self.line, "{:x}\r\n", data.len());
-                self.tail = match source.has_ended {
-                    true => b"\r\n0\r\n\r\n",
-                    false => b"\r\n",
-                };
-            }
+            // It has said its length, and need not say its end.
+            has_ended = *left == 0;
+        } else if !data.is_empty() {
+            // Writing to a vector does not fail.
+            let _ = write!(self.line, "{:x}\r\n", data.len());
+            self.tail = match has_ended {
+                true => b"\r\n0\r\n\r\n",
+                false => b"\r\n",
+            };
+        } else if has_ended {
+            self.line.extend_from_slice(b"0\r\n\r\n");
         }
         self.data = data;
+        if has_ended {
+            self.source = None;
+        }
         Ok(Poll::Ready(()))
     }
 
@@ -201,3 +187,6 @@ impl<S: Body<Data = Bytes> + Unpin> Writing<S> {
         self.tail = &self.tail[count - of_line - of_data..];
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,7 +211,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
     }
 
     /// Ready when the client has gone while its answer is made. What it sends meanwhile is kept, and
-    /// nothing is read behind it.
+    /// nothing is read behind it, so that then nobody is woken any more if it goes.
     pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.buffer.is_empty() {
             return Poll::Pending;

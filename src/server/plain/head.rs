@@ -45,7 +45,8 @@ fn fields(head: &Bytes, lines: Lines<'_>) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// The lines of a head, each without its CRLF.
+/// The lines of a head, each without its CRLF. The guard has seen that every one has it, and no other control
+/// bytes than tabs.
 struct Lines<'h> {
     head: &'h [u8],
     at: usize,
@@ -71,13 +72,13 @@ pub struct Text {
 
 /// The head of an answer whose body is `answer`, framed as the body says of itself. `asks_end`: the client
 /// wants the connection to end.
-pub fn write(head: &response::Parts, answer: &Answer, asks_end: bool) -> Text {
+pub fn write(head: response::Parts, answer: &Answer, asks_end: bool) -> Text {
     let mut bytes = Vec::with_capacity(HEAD_CAPACITY);
     write_status(&mut bytes, head.status);
-    let mut is_said = false;
+    let mut says_end = false;
     let mut is_dated = false;
     for (name, value) in &head.headers {
-        is_said |= name == header::CONNECTION;
+        says_end |= name == header::CONNECTION;
         is_dated |= name == header::DATE;
         for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             bytes.extend_from_slice(piece);
@@ -98,13 +99,13 @@ pub fn write(head: &response::Parts, answer: &Answer, asks_end: bool) -> Text {
         write_date(&mut bytes);
         bytes.extend_from_slice(b"\r\n");
     }
-    if asks_end && !is_said {
+    if asks_end && !says_end {
         bytes.extend_from_slice(b"connection: close\r\n");
     }
     bytes.extend_from_slice(b"\r\n");
     Text {
         bytes,
-        ends_connection: asks_end || is_said,
+        ends_connection: asks_end || says_end,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::server::tests::wire::{Seen, Wire};
 
 const SEED: [u8; 32] = [7; 32];
 
-fn runner(cases: u32) -> TestRunner {
+pub fn runner(cases: u32) -> TestRunner {
     println!("seed {SEED:?}");
     let config = Config {
         cases,
@@ -85,7 +85,7 @@ fn mutations() -> impl Strategy<Value = Vec<(prop::sample::Index, u8, u8)>> {
     prop_oneof![2 => Just(Vec::new()), 3 => prop::collection::vec(mutation, 1..3)]
 }
 
-fn stream() -> impl Strategy<Value = Vec<u8>> {
+pub fn stream() -> impl Strategy<Value = Vec<u8>> {
     (prop::collection::vec(message(), 1..4), mutations()).prop_map(|(messages, mutations)| {
         let mut bytes = messages.concat().into_bytes();
         for (place, byte, kind) in mutations {

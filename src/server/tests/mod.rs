@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod load;
+mod plain;
 mod requests;
 mod sockets;
 mod wire;

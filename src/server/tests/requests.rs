@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::server::tests::world::World;
 
-const ROUTES: &str = "
+pub const ROUTES: &str = "
 server: { trusted: [ 127.0.0.1/32 ], server_timing: true, limits: { body: 1000B } }
 services: { shop: { url: 'http://127.0.0.1:1' } }
 ---
@@ -45,6 +45,9 @@ route: GET /later/{id}
 calls:
   note: { service: shop, post: '/note/{{request.path.id}}', detached: true }
 response: { text: ok }
+---
+route: GET /reset
+response: { status: 205 }
 ---
 route: GET /kept
 calls: { good: { service: shop, get: /kept, forward_headers: [ accept-language ] } }
@@ -418,76 +421,6 @@ async fn a_stream_that_breaks_cuts_the_connection() {
     assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
     assert!(!answer.body.ends_with("0\r\n\r\n"), "{text}");
     assert!(world.log().contains("truncated"), "{}", world.log());
-}
-
-/// `expect` is what hyper is asked for, which says the same.
-#[tokio::test(start_paused = true)]
-async fn plain_requests_and_others_are_answered_alike() {
-    let world = World::new(ROUTES);
-    for request in [
-        "GET /items/a?q=1",
-        "HEAD /items/a",
-        "GET /items/slow-5000",
-        "GET /items/down",
-        "GET /items/panic",
-        "DELETE /orders",
-        "GET /passed/thing",
-        "HEAD /passed/sized",
-        "GET /passed/down",
-        "GET /passed/break",
-        "GET /nowhere",
-        "PUT /orders",
-        "OPTIONS /orders",
-        "OPTIONS *",
-        "GET http://h/client",
-        "GET /kept",
-        "GET /for",
-    ] {
-        for ends in ["", "connection: close\r\n"] {
-            let head = format!("{request} HTTP/1.1\r\nhost: h\r\nx-request-id: r\r\n{ends}");
-            let [plain, other] = [
-                seen_answer(&world, &format!("{head}\r\n")).await,
-                seen_answer(&world, &format!("{head}expect: 100-continue\r\n\r\n")).await,
-            ];
-            assert!(!plain.is_empty(), "{request}");
-            assert_eq!(plain, other, "{head}");
-        }
-    }
-}
-
-/// The lines of an answer in order, but for those that tell the time, and whether the connection is
-/// ended with it.
-async fn seen_answer(world: &World, request: &str) -> Vec<String> {
-    let (mut client, _task) = world.connect();
-    client.write_all(request.as_bytes()).await.unwrap();
-    let mut bytes = Vec::new();
-    let ended = timeout(Duration::from_secs(30), client.read_to_end(&mut bytes)).await;
-    let text = String::from_utf8(bytes).unwrap();
-    let tells_time =
-        |line: &&str| !line.starts_with("date: ") && !line.starts_with("server-timing");
-    let mut lines: Vec<String> = text.lines().filter(tells_time).map(str::to_owned).collect();
-    lines[1..].sort();
-    lines.push(format!("ended: {}", ended.is_ok()));
-    assert_eq!(text.matches("\ndate: ").count(), 1, "{text}");
-    lines
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_takes_is_told_of_in_the_log() {
-    let text = "x".repeat(60 * 1024);
-    let response = format!("response: {{ body: {{ a: {text}, b: {text} }} }}");
-    let world = World::new(&format!("route: GET /long\n{response}"));
-    let (mut client, task) = world.connect();
-    client
-        .write_all(b"GET /long HTTP/1.1\r\nhost: h\r\n\r\n")
-        .await
-        .unwrap();
-    sleep(Duration::from_millis(20)).await;
-    assert_eq!(world.server.counts().requests(), 1, "it is not written yet");
-    drop(client);
-    task.await.unwrap();
-    assert!(world.log().contains("client_gone"), "{}", world.log());
-    assert_eq!(world.server.counts().requests(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::plan::settings;
 use crate::server::answer::Answer;
-use crate::server::connection::{self, Serve};
+use crate::server::connection::Serve;
 use crate::server::drain::{Drain, Phase};
 use crate::server::link::Ticket;
+use crate::server::tests::world::By;
 
 /// A request as it came to the service, with its body read to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,14 +119,14 @@ impl Wire {
     }
 
     pub fn with(settings: settings::Server, pipe: usize) -> Wire {
+        Wire::by(By::Us, settings, pipe)
+    }
+
+    pub fn by(by: By, settings: settings::Server, pipe: usize) -> Wire {
         let (client, io) = duplex(pipe);
         let echo = Arc::new(Echo::default());
         let drain = Drain::default();
-        let (service, draining) = (echo.clone(), drain.clone());
-        let task = tokio::spawn(async move {
-            let peer = "127.0.0.1:9".parse().unwrap();
-            connection::run(io, peer, &settings, service, &draining).await;
-        });
+        let task = tokio::spawn(by.run(io, settings, echo.clone(), drain.clone()));
         Wire {
             client,
             echo,

@@ -22,10 +22,10 @@ use crate::engine::fetch::{
     StreamedRequest,
 };
 use crate::json;
-use crate::plan::Table;
 use crate::plan::compile::compile;
+use crate::plan::{Table, settings};
 use crate::policy::memory::Memory;
-use crate::server::connection;
+use crate::server::connection::{self, Serve};
 use crate::server::drain::Drain;
 use crate::server::{Server, State};
 use crate::telemetry::Telemetry;
@@ -131,6 +131,10 @@ impl Fetch for Scripted {
         let body = match (body, exchange.target.as_str()) {
             (_, "/break") => broken(),
             (_, "/fed") => fed(self.feed.lock().unwrap().take().unwrap()),
+            (_, "/dated") => {
+                headers.insert("date", "Wed, 25 Nov 2026 12:00:00 GMT".parse().unwrap());
+                whole(Bytes::from_static(b"a"))
+            }
             (_, "/sized") => {
                 headers.insert("content-length", "12345".parse().unwrap());
                 whole(Bytes::new())
@@ -202,6 +206,29 @@ impl std::io::Write for Lines {
     }
 }
 
+/// Who reads and answers plain requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Us,
+    Hyper,
+}
+
+impl By {
+    pub async fn run<S: Serve>(
+        self,
+        io: DuplexStream,
+        settings: settings::Server,
+        service: Arc<S>,
+        drain: Drain,
+    ) {
+        let peer = "127.0.0.1:9".parse().unwrap();
+        match self {
+            By::Us => connection::run(io, peer, &settings, service, &drain).await,
+            By::Hyper => connection::run_by_hyper(io, peer, &settings, service, &drain).await,
+        }
+    }
+}
+
 pub struct World {
     pub server: Arc<Server<Scripted>>,
     pub fetch: Arc<Scripted>,
@@ -248,13 +275,14 @@ impl World {
 
     /// A connection of its own, over a pipe.
     pub fn connect(&self) -> (DuplexStream, JoinHandle<()>) {
+        self.connect_by(By::Us)
+    }
+
+    pub fn connect_by(&self, by: By) -> (DuplexStream, JoinHandle<()>) {
         let (client, io) = duplex(64 * 1024);
         let (server, drain) = (self.server.clone(), self.drain.clone());
-        let task = tokio::spawn(async move {
-            let peer = "127.0.0.1:9".parse().unwrap();
-            let settings = server.state().table.server.clone();
-            connection::run(io, peer, &settings, server, &drain).await;
-        });
+        let settings = server.state().table.server.clone();
+        let task = tokio::spawn(by.run(io, settings, server, drain));
         (client, task)
     }
 

@@ -136,9 +136,12 @@ fn run(mut arguments: Arguments) -> Result<Vec<String>, Error> {
 fn place(arguments: &Arguments) -> Result<Place, Error> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let program = std::env::current_exe()?;
-    let anabranch = std::env::var_os("ANABRANCH_BIN").map(PathBuf::from);
+    let named = |name: &str, usual: &str| {
+        std::env::var_os(name).map_or_else(|| folder.join("../target").join(usual), PathBuf::from)
+    };
     Ok(Place {
-        anabranch: anabranch.unwrap_or_else(|| folder.join("../target/release/anabranch")),
+        anabranch: named("ANABRANCH_BIN", "image/anabranch"),
+        plain: named("ANABRANCH_PLAIN_BIN", "release/anabranch"),
         programs: program
             .parent()
             .ok_or("this program is in no folder")?

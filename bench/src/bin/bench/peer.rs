@@ -1,4 +1,4 @@
-//! Who is measured. `anabranch`, `floor` and `tree` are programs of this repository; every other peer is a
+//! Who is measured. `anabranch`, `plain`, `floor` and `tree` are programs of this repository; every other peer is a
 //! folder of `peers/` with a program `start`, which becomes the server on `PORT`, with the services from
 //! `SERVICES_PORT` on.
 
@@ -16,6 +16,8 @@ pub struct Place {
     /// The folder of this program and its companions.
     pub programs: PathBuf,
     pub anabranch: PathBuf,
+    /// The same without a profile.
+    pub plain: PathBuf,
     pub port: u16,
     pub services_port: u16,
     pub peer_core: usize,
@@ -36,14 +38,11 @@ impl Place {
         )
     }
 
-    /// Starts a peer; `routes` are those of `anabranch`.
+    /// Starts a peer; `routes` are those of `anabranch` and `plain`.
     pub fn start(&self, peer: &str, routes: &Path) -> Result<Process, Error> {
         let mut command = match peer {
-            "anabranch" => {
-                let mut command = Command::new(&self.anabranch);
-                command.arg("serve").arg(routes);
-                command
-            }
+            "anabranch" => serving(&self.anabranch, routes),
+            "plain" => serving(&self.plain, routes),
             "floor" | "tree" => Command::new(self.programs.join(peer)),
             _ => Command::new(self.peer_folder(peer).join("start")),
         };
@@ -94,4 +93,10 @@ impl Place {
     fn log(&self, name: &str) -> PathBuf {
         self.results().join(format!("{name}.log"))
     }
+}
+
+fn serving(program: &Path, routes: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("serve").arg(routes);
+    command
 }
