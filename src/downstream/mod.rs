@@ -26,6 +26,7 @@ pub mod remote;
 pub mod send;
 pub mod service;
 pub mod shelf;
+pub mod silence;
 pub mod tasks;
 pub mod tls;
 pub mod wire;

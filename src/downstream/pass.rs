@@ -1,7 +1,7 @@
 //! `response: { pass: … }`: an answer's body handed on as it arrives, unbuffered.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,10 +9,10 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::downstream::dial::Dial;
 use crate::downstream::inbound::{Flow, Inbound};
+use crate::downstream::silence::Silence;
 use crate::engine::fetch::{Head, StreamError};
 
 /// The head of a passed answer. A service that sends nothing of its body for as long as `stall`
@@ -42,9 +42,7 @@ fn without_length(mut headers: HeaderMap, method: &Method) -> HeaderMap {
 struct Passed<D: Dial> {
     flow: Flow<D>,
     stall: Duration,
-    /// When the service has been silent for too long; made when it is first waited for.
-    patience: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    silence: Silence,
 }
 
 impl<D: Dial> Passed<D> {
@@ -52,20 +50,8 @@ impl<D: Dial> Passed<D> {
         Passed {
             flow,
             stall,
-            patience: None,
-            waiting: false,
+            silence: Silence::default(),
         }
-    }
-
-    /// Whether nothing came for too long, counted from when somebody began to wait for it.
-    fn has_stalled(&mut self, context: &mut Context<'_>) -> bool {
-        let stall = self.stall;
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(stall)));
-        if !self.waiting {
-            self.waiting = true;
-            patience.as_mut().reset(Instant::now() + stall);
-        }
-        patience.as_mut().poll(context).is_ready()
     }
 }
 
@@ -77,13 +63,12 @@ impl<D: Dial> Body for Passed<D> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let Poll::Ready(chunk) = self.flow.poll_chunk(context) else {
-            return match self.has_stalled(context) {
-                true => Poll::Ready(Some(Err("the service stopped sending".into()))),
-                false => Poll::Pending,
-            };
+        let this = &mut *self;
+        let Poll::Ready(chunk) = this.flow.poll_chunk(context) else {
+            ready!(this.silence.poll(this.stall, context));
+            return Poll::Ready(Some(Err("the service stopped sending".into())));
         };
-        self.waiting = false;
+        this.silence.end();
         Poll::Ready(chunk.map(|chunk| match chunk {
             Ok(bytes) => Ok(Frame::data(bytes)),
             Err(fault) => Err(fault.code.name().into()),

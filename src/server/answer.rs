@@ -3,7 +3,6 @@
 //! Framing is always ours: a length that is known is said, anything else is sent in chunks, and a
 //! stream that breaks off cuts the connection, so that nobody takes a part for the whole.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,8 +12,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
 
+use crate::downstream::silence::Silence;
 use crate::engine::code::Code;
 use crate::engine::fetch::{ByteStream, StreamError};
 use crate::engine::reply::{Problem, ReplyBody};
@@ -176,24 +175,6 @@ enum Part {
     Stream(ByteStream, Silence),
 }
 
-/// A service that is waited for. What a client takes for what there is is not its silence.
-#[derive(Default)]
-struct Silence {
-    clock: Option<Pin<Box<Sleep>>>,
-    is_waited: bool,
-}
-
-impl Silence {
-    /// Ready when it has lasted for `most`.
-    fn poll(&mut self, most: Duration, context: &mut Context<'_>) -> Poll<()> {
-        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep(most)));
-        if !std::mem::replace(&mut self.is_waited, true) {
-            clock.as_mut().reset(Instant::now() + most);
-        }
-        clock.as_mut().poll(context)
-    }
-}
-
 impl Answer {
     fn new(part: Part, manner: &Manner, ticket: Ticket, after: After) -> Answer {
         if manner.is_shared && !matches!(part, Part::End) {
@@ -259,7 +240,7 @@ impl Answer {
                     return Poll::Ready(Some(Err("the service sends no more".into())));
                 }
             };
-            silence.is_waited = false;
+            silence.end();
             match frame {
                 None => {
                     self.part = Part::End;

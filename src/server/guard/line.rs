@@ -65,16 +65,20 @@ pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Refusal::bad("a header is folded over lines"));
     }
-    let colon =
-        memchr::memchr(b':', line).ok_or_else(|| Refusal::bad("a header line has no colon"))?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let (name, value) = split(line).ok_or_else(|| Refusal::bad("a header line has no colon"))?;
     if !is_token(name) {
         return Err(Refusal::bad("a header's name is not a token"));
     }
     if !is_text(value) {
         return Err(Refusal::bad("a header's value has a control byte"));
     }
-    Ok((name, trim(value)))
+    Ok((name, value))
+}
+
+/// The same of a line that is known to be one.
+pub fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', line)?;
+    Some((&line[..colon], trim(&line[colon + 1..])))
 }
 
 fn trim(value: &[u8]) -> &[u8] {

@@ -192,15 +192,22 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
                 }
                 continue;
             }
-            match self.poll_fill(context)? {
-                Poll::Ready(0) => self.end(),
-                Poll::Ready(_) => {}
-                Poll::Pending => {
-                    ready!(self.poll_read_clock(context));
-                    self.give_up_waiting();
-                }
+            let read = self.poll_fill(context)?;
+            ready!(self.poll_after(read, context));
+        }
+    }
+
+    /// Ready when a read has changed something: bytes came, or the end, or nothing for too long.
+    fn poll_after(&mut self, read: Poll<usize>, context: &mut Context<'_>) -> Poll<()> {
+        match read {
+            Poll::Ready(0) => self.end(),
+            Poll::Ready(_) => {}
+            Poll::Pending => {
+                ready!(self.poll_read_clock(context));
+                self.give_up_waiting();
             }
         }
+        Poll::Ready(())
     }
 
     fn take_passed(&mut self) -> Bytes {
@@ -535,14 +542,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<I> {
             if out.filled().len() > filled {
                 return Poll::Ready(Ok(()));
             }
-            match read {
-                Poll::Ready(0) => this.end(),
-                Poll::Ready(_) => {}
-                Poll::Pending => {
-                    ready!(this.poll_read_clock(context));
-                    this.give_up_waiting();
-                }
-            }
+            ready!(this.poll_after(read, context));
         }
     }
 }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::json::write_number;
 use crate::moment;
 use crate::server::answer::Answer;
+use crate::server::guard::line;
 
 /// Room for a head of the usual length.
 const HEAD_CAPACITY: usize = 512;
@@ -36,17 +37,15 @@ fn fields(head: &Bytes, lines: Lines<'_>) -> Option<HeaderMap> {
     let count = memchr::memchr_iter(b'\n', &head[lines.at..]).count();
     let mut headers = HeaderMap::with_capacity(count.min(64));
     for line in lines.take_while(|line| !line.is_empty()) {
-        let colon = memchr::memchr(b':', line)?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        let value = line[colon + 1..].trim_ascii();
+        let (name, value) = line::split(line)?;
+        let name = HeaderName::from_bytes(name).ok()?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).ok()?;
         headers.try_append(name, value).ok()?;
     }
     Some(headers)
 }
 
-/// The lines of a head, each without its CRLF. The guard has seen that every one has it, and no other control
-/// bytes than tabs.
+/// The lines of a head, each without its CRLF: the guard has seen that every one has it.
 struct Lines<'h> {
     head: &'h [u8],
     at: usize,
