@@ -8,6 +8,7 @@
 pub mod diagnostic;
 
 // tools: pure, no clock, no socket, no file
+pub mod boxed;
 pub mod cache;
 pub mod json;
 pub mod path;
@@ -24,7 +25,7 @@ pub mod plan;
 // the one door to it
 pub mod check;
 
-// time: one look at the clock for each turn of a task
+// time: one look at the clock for each turn of a task, and alarms
 pub mod moment;
 
 // runtime: runs one plan against a `Fetch`

@@ -4,6 +4,8 @@
 //!
 //! Not for what measures how long a turn takes.
 
+pub mod alarm;
+
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::time::{Duration, SystemTime};

@@ -164,7 +164,7 @@ async fn perform(table: &Table, case: &Case) -> Outcome {
     finished(reply, &services, started).await
 }
 
-async fn finished(reply: Reply, services: &Services, started: Instant) -> Outcome {
+async fn finished(reply: Box<Reply>, services: &Services, started: Instant) -> Outcome {
     let after = started.elapsed();
     let body = match reply.body {
         ReplyBody::Bytes(bytes) => bytes,

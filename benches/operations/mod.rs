@@ -313,7 +313,7 @@ fn run_route(text: &str, expected: &'static str) -> Box<dyn FnMut()> {
     })
 }
 
-async fn answer(route: &Arc<Route>, services: &Services) -> Reply {
+async fn answer(route: &Arc<Route>, services: &Services) -> Box<Reply> {
     run(route, &services::accepted(route), services).await
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use http::StatusCode;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::boxed;
 use crate::downstream::attempt::{Attempt, Carriage, Failed, Finish, verdict};
 use crate::downstream::connection::Outgoing;
 use crate::downstream::dial::Dial;
@@ -25,7 +26,7 @@ use crate::downstream::shelf::Shelf;
 use crate::downstream::{Client, Process, decode, pass};
 use crate::engine::code::Code;
 use crate::engine::fetch::{Answer, ByteStream, CallError, Exchange, Head, LEAST_TIME};
-use crate::moment;
+use crate::moment::{self, alarm};
 use crate::plan::{Call, Retry, Role};
 use crate::policy::hedge::After;
 use crate::policy::retry::{Allowed, Known};
@@ -380,22 +381,25 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         number: u32,
     ) -> Result<F::Done, Failed<D>> {
         // In a box: a future is copied by every layer that waits for it, and this is the large one.
-        let mut work = Box::pin(self.exchange(attempt));
+        let mut work = boxed::pinned(|| self.exchange(attempt));
         let own_end = attempt.permit.since() + self.call().attempt_timeout;
         let deadline = self.exchange.deadline;
         if number < self.most_attempts() && own_end + LEAST_TIME <= deadline {
             tokio::select! {
                 biased;
                 ended = &mut work => return ended,
-                () = sleep_until(own_end) => {}
+                () = alarm::until(own_end) => {}
             }
             if self.may_cut(number, attempt) {
                 attempt.cut();
                 return Err(attempt.timed_out(own_end).into());
             }
         }
-        let ended = timeout_at(deadline, work).await;
-        ended.unwrap_or_else(|_| Err(attempt.timed_out(deadline).into()))
+        tokio::select! {
+            biased;
+            ended = work => ended,
+            () = alarm::until(deadline) => Err(attempt.timed_out(deadline).into()),
+        }
     }
 
     /// Whether another attempt may start in place of this one: by the words of the call, with a

@@ -188,12 +188,16 @@ impl<D: Dial> Pool<D> {
         let limit = theirs.map_or(self.keep.idle, |theirs| theirs.min(self.keep.idle));
         let now = moment::now();
         let until = one.retire_at.min(now + limit);
-        if until <= now || !one.is_reusable() {
+        if until <= now || !one.is_at_rest() {
             return;
         }
         one.mark_used();
         let mut state = self.state();
         if state.retired || self.keep.max_idle == 0 {
+            return;
+        }
+        // Whoever takes it from the idle ones looks whether it has closed.
+        if !state.waiting.is_empty() && !one.is_reusable() {
             return;
         }
         while let Some(waiter) = state.waiting.pop_front() {

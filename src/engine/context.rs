@@ -3,10 +3,12 @@
 //! Nothing is built before it is read. A part of the request that has to be written as JSON first is
 //! kept for the rest of the run, under the number of its root.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use http::HeaderName;
 
+use crate::engine::errors;
 use crate::engine::outcome::{Outcome, write_header, write_headers};
 use crate::engine::request::Accepted;
 use crate::json::{Value, write_text};
@@ -37,7 +39,7 @@ pub struct Context<'r> {
     /// By call; `None` until it is settled.
     pub settled: Vec<Option<Settled>>,
     /// The JSON array `errors` and the text of `degraded`: there once every call is settled.
-    pub errors: Vec<u8>,
+    pub errors: Cow<'static, [u8]>,
     pub degraded: Option<Vec<u8>>,
     built: Vec<OnceLock<Option<Box<[u8]>>>>,
 }
@@ -48,7 +50,7 @@ impl<'r> Context<'r> {
             route,
             accepted,
             settled: route.calls.iter().map(|_| None).collect(),
-            errors: b"[]".to_vec(),
+            errors: errors::NONE,
             degraded: None,
             built: route.sources.iter().map(|_| OnceLock::new()).collect(),
         }
@@ -117,10 +119,15 @@ impl<'r> Context<'r> {
     }
 
     fn request_part(&self, root: Root, part: &RequestPart) -> Option<Value<'_>> {
-        if let RequestPart::Body(slot) = part {
-            return self.accepted.body.as_ref()?.slot(*slot);
+        match part {
+            RequestPart::Body(slot) => self.accepted.body.as_ref()?.slot(*slot),
+            RequestPart::Path(Some(place)) => self
+                .accepted
+                .path
+                .get(*place)
+                .map(|text| Value::trusted(text)),
+            part => self.keep(root, || write_part(self.accepted, self.route, part)),
         }
-        self.keep(root, || write_part(self.accepted, self.route, part))
     }
 }
 
@@ -160,7 +167,6 @@ fn write_part(accepted: &Accepted, route: &Route, part: &RequestPart) -> Option<
         RequestPart::Whole => write_whole(&mut out, accepted, route),
         RequestPart::Method => write_text(&mut out, request.method.as_str()),
         RequestPart::Host => write_text(&mut out, &request.host),
-        RequestPart::Path(Some(place)) => out.extend_from_slice(accepted.path.get(*place)?),
         RequestPart::Path(None) => {
             let names = route.parameters.iter().map(String::as_str);
             write_object(&mut out, names.zip(accepted.path.iter().map(Vec::as_slice)));
@@ -180,7 +186,8 @@ fn write_part(accepted: &Accepted, route: &Route, part: &RequestPart) -> Option<
         RequestPart::Headers(Some(name)) => return header_value(accepted, name),
         RequestPart::Headers(None) => write_all_headers(&mut out, accepted),
         RequestPart::Cookies(name) => return cookies(accepted, name.as_deref()),
-        RequestPart::Body(_) => return None,
+        // They are JSON already: `request_part`.
+        RequestPart::Body(_) | RequestPart::Path(Some(_)) => return None,
         RequestPart::Id => write_text(&mut out, &request.identity.request_id),
         RequestPart::ClientIp => write_text(&mut out, &request.client_ip.to_string()),
         RequestPart::Client => {

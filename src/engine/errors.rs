@@ -1,5 +1,6 @@
 //! `errors`, `degraded` and Proxy-Status: how a run tells what went wrong.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -24,8 +25,14 @@ pub struct Entry {
     pub fallback: Option<&'static str>,
 }
 
+/// The JSON array `errors` when all is well.
+pub const NONE: Cow<'static, [u8]> = Cow::Borrowed(b"[]");
+
 /// The JSON array `errors`, in the order of the file, then of the elements.
-pub fn write(route: &Route, entries: &mut [Entry]) -> Vec<u8> {
+pub fn write(route: &Route, entries: &mut [Entry]) -> Cow<'static, [u8]> {
+    if entries.is_empty() {
+        return NONE;
+    }
     entries.sort_by_key(|entry| (entry.call, entry.item));
     let mut out = b"[".to_vec();
     for (place, entry) in entries.iter().enumerate() {
@@ -35,7 +42,7 @@ pub fn write(route: &Route, entries: &mut [Entry]) -> Vec<u8> {
         write_entry(&mut out, &route.calls[entry.call.0].name, entry);
     }
     out.push(b']');
-    out
+    out.into()
 }
 
 fn write_entry(out: &mut Vec<u8>, name: &str, entry: &Entry) {

@@ -84,7 +84,7 @@ impl Violations {
             errors.push(b'}');
         }
         errors.push(b']');
-        problem.errors = errors;
+        problem.errors = errors.into();
         problem
     }
 }

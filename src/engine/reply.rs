@@ -1,5 +1,6 @@
 //! The stitched answer, and the problem that stands in its place when the route has failed.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -9,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use crate::engine::code::Code;
+use crate::engine::errors;
 use crate::engine::fetch::{ByteStream, Exchange, StreamError};
 use crate::engine::record::Record;
 
@@ -96,7 +98,7 @@ pub struct Problem {
     /// The name of the call that decided.
     pub call: Option<String>,
     /// The JSON array `errors`.
-    pub errors: Vec<u8>,
+    pub errors: Cow<'static, [u8]>,
     pub retry_after: Option<u32>,
 }
 
@@ -107,7 +109,7 @@ impl Problem {
             status: code.status(),
             detail: Some(detail.into()),
             call: None,
-            errors: b"[]".to_vec(),
+            errors: errors::NONE,
             retry_after: None,
         }
     }

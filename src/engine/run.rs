@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::engine::code::Code;
 use crate::engine::context::{Context, Settled, WithReply};
@@ -35,19 +35,27 @@ use crate::engine::run::kept::Kept;
 use crate::engine::run::progress::{List, Next, Progress, Running, Stage};
 use crate::engine::{batch as answers, render, stitch};
 use crate::json::{Body, Fault, Value};
-use crate::moment;
+use crate::moment::{self, alarm};
 use crate::path::{Env, Frame};
 use crate::plan::{CallId, ForEach, Role, Route};
 use crate::template::json::Json;
 use crate::template::{Failure, FailureKind, choice};
 
 /// Runs `route` for one request. Ends by `accepted.request.deadline`.
-pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: &Accepted, fetch: &F) -> Reply {
+pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: &Accepted, fetch: &F) -> Box<Reply> {
     let mut run = Run::new(route, accepted, fetch);
     run.begin();
+    // A route that only passes an answer has nothing to settle.
+    if run.is_open() || run.failure.is_some() {
+        settle(&mut run, fetch).await;
+    }
+    stitch::reply(&mut run, fetch).await
+}
+
+/// Until every call is settled, or the route has failed.
+async fn settle<F: Fetch>(run: &mut Run<'_>, fetch: &F) {
     let mut flights = FuturesUnordered::new();
-    let end = sleep_until(run.end);
-    tokio::pin!(end);
+    let mut end = alarm::until(run.end);
     while run.is_open() {
         for launch in run.launches.drain(..) {
             flights.push(fly(fetch, launch));
@@ -65,8 +73,6 @@ pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: &Accepted, fetch: &F) -
         }
         run.expire();
     }
-    drop(flights);
-    stitch::reply(run, fetch).await
 }
 
 /// A required call has failed, and with it the route.

@@ -6,8 +6,8 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use tokio::time::timeout_at;
 
+use crate::boxed;
 use crate::cache::rules;
 use crate::engine::cache_status::{self, Tally};
 use crate::engine::code::Code;
@@ -15,7 +15,7 @@ use crate::engine::computed::{self, Keeping};
 use crate::engine::context::Settled;
 use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{
-    ByteStream, CacheNote, CallError, Fetch, Head, LEAST_TIME, Opened, STITCH_RESERVE,
+    Answer, ByteStream, CacheNote, CallError, Fetch, Head, LEAST_TIME, Opened, STITCH_RESERVE,
     StreamedRequest,
 };
 use crate::engine::outcome::{Origin, Outcome};
@@ -26,7 +26,7 @@ use crate::engine::request::RequestBody;
 use crate::engine::run::progress::{Facts, Progress};
 use crate::engine::run::{RouteFailure, Run, call_error, client_status};
 use crate::json::{Body, write_text};
-use crate::moment;
+use crate::moment::{self, alarm};
 use crate::plan::{CallId, Computed, ResponseBody, Role, Status};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -36,16 +36,16 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Ends a run whose calls are all settled, or whose route has failed. Only a call that is passed is
 /// waited for.
-pub fn reply<'r, F: Fetch>(
-    mut run: Run<'r>,
-    fetch: &'r F,
-) -> Either<Ready<Reply>, impl Future<Output = Reply> + Send + 'r> {
+pub fn reply<'a, F: Fetch>(
+    run: &'a mut Run<'_>,
+    fetch: &'a F,
+) -> Either<Ready<Box<Reply>>, impl Future<Output = Box<Reply>> + Send> {
     run.write_errors();
     if run.failure.is_none()
         && let ResponseBody::Pass(call) = run.route.response.body
     {
         // In a box, so that stitched answers do not carry such a call about.
-        return Either::Right(Box::pin(pass(run, call, fetch)));
+        return Either::Right(boxed::pinned(|| pass(run, call, fetch)));
     }
     Either::Left(ready(match run.failure.take() {
         Some(failure) => run.fail(failure),
@@ -80,14 +80,14 @@ impl Stitched {
 }
 
 /// Streams one call's answer; it starts when all others are settled.
-async fn pass<F: Fetch>(mut run: Run<'_>, call: CallId, fetch: &F) -> Reply {
+async fn pass<F: Fetch>(run: &mut Run<'_>, call: CallId, fetch: &F) -> Box<Reply> {
     let started = moment::now();
     let Opened {
         result,
         attempts,
         note,
         covered,
-    } = open(&run, call, fetch).await;
+    } = open(run, call, fetch).await;
     let of_cache = result.is_ok() && note.is_some_and(CacheNote::is_of_cache);
     let failure = result.as_ref().err().or(covered.as_ref());
     let code = failure.map(|error| error.code);
@@ -158,9 +158,10 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
     };
     let body = streamed(run).map_or(StreamedRequest::Buffered, StreamedRequest::Stream);
     let opening = pin!(fetch.open(exchange.into(), body));
-    match timeout_at(run.end, opening).await {
-        Ok(opened) => opened,
-        Err(_) => failed(CallError::new(Code::Timeout), 1),
+    tokio::select! {
+        biased;
+        opened = opening => opened,
+        () = alarm::until(run.end) => failed(CallError::new(Code::Timeout), 1),
     }
 }
 
@@ -294,34 +295,31 @@ impl<'r> Run<'r> {
     }
 
     fn answer_passed(
-        mut self,
+        &mut self,
         call: CallId,
         head: Head,
         note: Option<CacheNote>,
         covered: Option<CallError>,
-    ) -> Reply {
-        // By a template of the answer's headers, or a call that is sent after it.
-        let mut calls = self.route.calls.iter();
-        let reads_headers = !self.route.response.headers.is_empty()
+    ) -> Box<Reply> {
+        // By a template of the answer's headers, what is computed of it, or a call that is sent after it.
+        let (mut calls, response) = (self.route.calls.iter(), &self.route.response);
+        let is_read = !response.headers.is_empty()
+            || response.computed.is_some()
             || calls.any(|call| call.role == Role::Detached);
-        let answer = crate::engine::fetch::Answer {
-            status: head.status,
-            headers: match reads_headers {
-                true => head.headers.clone(),
-                false => HeaderMap::new(),
-            },
-            body: None,
-            held: None,
-            lasting: None,
-        };
-        let is_covered = covered.is_some();
-        let outcome = match covered {
-            None => Outcome::answered(answer, note),
-            Some(error) => Outcome::stood_in(Origin::Stale, None, error.code, error.status),
-        };
-        self.context.settled[call.0] = Some(Settled::One(Box::new(outcome)));
-        if is_covered {
+        if let Some(error) = covered {
+            let outcome = Outcome::stood_in(Origin::Stale, None, error.code, error.status);
+            self.context.settled[call.0] = Some(Settled::One(Box::new(outcome)));
             self.write_errors();
+        } else if is_read {
+            let answer = Answer {
+                status: head.status,
+                headers: head.headers.clone(),
+                body: None,
+                held: None,
+                lasting: None,
+            };
+            let outcome = Outcome::answered(answer, note);
+            self.context.settled[call.0] = Some(Settled::One(Box::new(outcome)));
         }
         let mut headers = head.headers;
         match self.response_headers() {
@@ -340,7 +338,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn answer(self, mut stitched: Stitched) -> Reply {
+    fn answer(&self, mut stitched: Stitched) -> Box<Reply> {
         let degraded = errors::degraded(&self.context);
         if let Some(text) = &degraded {
             let value = HeaderValue::from_str(text).expect("names and codes are visible ASCII");
@@ -352,13 +350,13 @@ impl<'r> Run<'r> {
         self.show_failures(&mut stitched.headers, None);
         self.show_cache(&mut stitched.headers);
         let detached = self.detached();
-        Reply {
+        Box::new(Reply {
             record: self.record(stitched.status, degraded, None),
             status: stitched.status,
             headers: stitched.headers,
             body: stitched.body,
             detached,
-        }
+        })
     }
 
     /// Says for how long and for whom the answer is good; to who has it already, that it still is.
@@ -391,7 +389,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn fail(self, failure: RouteFailure<'r>) -> Reply {
+    fn fail(&self, failure: RouteFailure<'r>) -> Box<Reply> {
         let mut headers = HeaderMap::new();
         let problem_type = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_type);
@@ -414,13 +412,13 @@ impl<'r> Run<'r> {
         };
         let identity = &self.context.accepted.request.identity;
         let body = problem.body(&identity.request_id);
-        Reply {
+        Box::new(Reply {
             record: self.record(failure.status, None, Some(code)),
             status: failure.status,
             headers,
             body: ReplyBody::Bytes(Bytes::from(body)),
             detached: Vec::new(),
-        }
+        })
     }
 
     fn show_failures(&self, headers: &mut HeaderMap, cause: Option<Code>) {

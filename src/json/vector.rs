@@ -1,4 +1,4 @@
-//! The masks of a block by AVX2, where the processor has it: the one module with `unsafe`.
+//! The masks of a block by AVX2, where the processor has it: the one module of the library with `unsafe`.
 //!
 //! Checking is most of what a route with large bodies costs, and this way it takes two thirds of the time
 //! that it takes token by token (`docs/performance.md`). Without `unsafe` there are 16 bytes to a vector, as

@@ -5,6 +5,7 @@
 //! so `POST /a/{x}` is found beside `GET /a/b`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use http::Method;
 
@@ -44,12 +45,12 @@ struct Branch {
     ends: Methods,
 }
 
-type Methods = HashMap<Method, usize>;
+/// The routes of one pattern by their methods: a handful at most.
+type Methods = Vec<(Method, usize)>;
 
-/// A pattern that fits, with its parameters as sent.
-struct Found<'m, 'p> {
+/// A pattern that fits.
+struct Fitting<'m> {
     methods: &'m Methods,
-    parameters: Vec<&'p str>,
     has_rest: bool,
 }
 
@@ -81,120 +82,128 @@ impl Matcher {
         let Some(path) = path.strip_prefix('/') else {
             return Match::NotFound;
         };
-        let mut found = Vec::new();
-        if let Some(branch) = self.hosts.get(host) {
-            branch.collect(Some(path), &mut Vec::new(), &mut found);
+        let branches = || self.hosts.get(host).into_iter().chain([&self.any_host]);
+        let mut parameters = Vec::new();
+        for branch in branches() {
+            let taken = branch.visit(Some(path), &mut parameters, &mut |fitting| match index_of(
+                fitting.methods,
+                method,
+            ) {
+                Some(index) => ControlFlow::Break((index, fitting.has_rest)),
+                None => ControlFlow::Continue(()),
+            });
+            if let ControlFlow::Break((index, has_rest)) = taken {
+                return match decode_all(&parameters, has_rest) {
+                    Some(parameters) => Match::Route { index, parameters },
+                    None => Match::BadPath,
+                };
+            }
         }
-        self.any_host
-            .collect(Some(path), &mut Vec::new(), &mut found);
-        choose(method, &found)
+        // Nobody takes it: who would take another method?
+        let mut allowed = BTreeSet::new();
+        for branch in branches() {
+            let _ = branch.visit(Some(path), &mut parameters, &mut |fitting| {
+                allowed.extend(fitting.methods.iter().map(|(method, _)| method.as_str()));
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        match allowed.is_empty() {
+            true => Match::NotFound,
+            false if *method == Method::OPTIONS => Match::Options {
+                allow: allow(allowed),
+            },
+            false => Match::MethodNotAllowed {
+                allow: allow(allowed),
+            },
+        }
     }
 }
 
 impl Branch {
-    /// Appends what fits `remaining` (`None`: the path has ended), best first. Each branch is visited
-    /// at most once, so a request costs no more than the table has branches.
-    fn collect<'m, 'p>(
+    /// Shows `visit` each pattern that fits `remaining` (`None`: the path has ended), best first, until it
+    /// has what it wants; `parameters` are those of that one then, as sent. Each branch is visited at most
+    /// once, so a request costs no more than the table has branches.
+    fn visit<'m, 'p, B>(
         &'m self,
         remaining: Option<&'p str>,
         parameters: &mut Vec<&'p str>,
-        found: &mut Vec<Found<'m, 'p>>,
-    ) {
+        visit: &mut impl FnMut(Fitting<'m>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let Some(remaining) = remaining else {
-            if !self.ends.is_empty() {
-                found.push(Found {
+            return match self.ends.is_empty() {
+                true => ControlFlow::Continue(()),
+                false => visit(Fitting {
                     methods: &self.ends,
-                    parameters: parameters.clone(),
                     has_rest: false,
-                });
-            }
-            return;
+                }),
+            };
         };
-        let (first, others) = match remaining.split_once('/') {
-            Some((first, others)) => (first, Some(others)),
+        let (first, others) = match memchr::memchr(b'/', remaining.as_bytes()) {
+            Some(slash) => (&remaining[..slash], Some(&remaining[slash + 1..])),
             None => (remaining, None),
         };
         if let Some(branch) = self.literals.get(first) {
-            branch.collect(others, parameters, found);
+            branch.visit(others, parameters, visit)?;
         }
         if let Some(branch) = &self.parameter
             && !first.is_empty()
         {
             parameters.push(first);
-            branch.collect(others, parameters, found);
+            branch.visit(others, parameters, visit)?;
             parameters.pop();
         }
         if !self.rest.is_empty() && !remaining.is_empty() {
-            let mut parameters = parameters.clone();
             parameters.push(remaining);
-            found.push(Found {
+            visit(Fitting {
                 methods: &self.rest,
-                parameters,
                 has_rest: true,
-            });
+            })?;
+            parameters.pop();
         }
+        ControlFlow::Continue(())
     }
 }
 
 fn claim(methods: &mut Methods, method: &Method, index: usize) -> Result<(), usize> {
-    match methods.get(method) {
-        Some(&other) => Err(other),
+    match of_method(methods, method) {
+        Some(other) => Err(other),
         None => {
-            methods.insert(method.clone(), index);
+            methods.push((method.clone(), index));
             Ok(())
         }
     }
 }
 
-fn choose(method: &Method, found: &[Found<'_, '_>]) -> Match {
-    let taken = found
-        .iter()
-        .find_map(|found| Some((found, index_for(found.methods, method)?)));
-    match taken {
-        Some((found, index)) => match decode_all(found) {
-            Some(parameters) => Match::Route { index, parameters },
-            None => Match::BadPath,
-        },
-        None if found.is_empty() => Match::NotFound,
-        None if *method == Method::OPTIONS => Match::Options {
-            allow: allowed(found),
-        },
-        None => Match::MethodNotAllowed {
-            allow: allowed(found),
-        },
-    }
+fn of_method(methods: &Methods, method: &Method) -> Option<usize> {
+    let mut methods = methods.iter();
+    let (_, index) = methods.find(|(taken, _)| taken == method)?;
+    Some(*index)
 }
 
-fn index_for(methods: &Methods, method: &Method) -> Option<usize> {
-    let index = methods.get(method);
-    let fallback = || (*method == Method::HEAD).then(|| methods.get(&Method::GET))?;
-    index.or_else(fallback).copied()
+fn index_of(methods: &Methods, method: &Method) -> Option<usize> {
+    let fallback = || (*method == Method::HEAD).then(|| of_method(methods, &Method::GET))?;
+    of_method(methods, method).or_else(fallback)
 }
 
 /// Every method that is answered, HEAD and OPTIONS included.
-fn allowed(found: &[Found<'_, '_>]) -> String {
-    let mut names: BTreeSet<&str> = BTreeSet::from(["OPTIONS"]);
-    for found in found {
-        for method in found.methods.keys() {
-            names.insert(method.as_str());
-            if *method == Method::GET {
-                names.insert("HEAD");
-            }
-        }
+fn allow(mut methods: BTreeSet<&str>) -> String {
+    methods.insert("OPTIONS");
+    if methods.contains("GET") {
+        methods.insert("HEAD");
     }
-    Vec::from_iter(names).join(", ")
+    Vec::from_iter(methods).join(", ")
 }
 
-fn decode_all(found: &Found<'_, '_>) -> Option<Vec<String>> {
-    let last = found.parameters.len().checked_sub(1);
+fn decode_all(parameters: &[&str], has_rest: bool) -> Option<Vec<String>> {
+    let last = parameters.len().checked_sub(1);
     let decode = |(place, text): (usize, &&str)| {
-        let is_rest = found.has_rest && Some(place) == last;
+        let is_rest = has_rest && Some(place) == last;
         if is_rest && text.to_ascii_lowercase().contains("%2f") {
             return None;
         }
         percent_decode(text)
     };
-    found.parameters.iter().enumerate().map(decode).collect()
+    parameters.iter().enumerate().map(decode).collect()
 }
 
 /// Decodes `%XX` once. `None` for a broken escape or what is not UTF-8.

@@ -120,6 +120,9 @@ fn of_lag((lag, limit): (Duration, Duration)) -> f64 {
 /// What becomes of a request of this priority from a client of this cohort (below [`COHORTS`]).
 pub fn judge(pressure: &Pressure, priority: Priority, cohort: u32) -> Verdict {
     let (hardest, cause) = pressure.hardest();
+    if hardest < BEGINNING - BROWNOUT {
+        return Verdict::Serve;
+    }
     let limit = cut_at(priority, cohort);
     if hardest >= limit {
         Verdict::Refuse(cause)

@@ -88,7 +88,6 @@ impl<F: Fetch + 'static> Serve for Server<F> {
         let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_none();
         async move {
-            let _turn = self.load.turns.begin().await;
             let caught = {
                 let work =
                     pin!(self.answer(&state, &ticket, &mut head, body, &mut report, &mut is_read));
@@ -266,6 +265,7 @@ impl<F: Fetch + 'static> Server<F> {
         check(&head.parts, &settings.limits)?;
         let (route, parameters) = find(state, head)?;
         report.note(|finished| finished.route = Some(route.clone()));
+        let _turn = self.load.turns.begin(route.calls.len()).await;
         let is_trusted = identity::is_trusted(ticket.link().peer.ip(), &settings.trusted);
         let deadline =
             clock::deadline(head.started, route.timeout, &head.parts.headers, is_trusted)
@@ -378,10 +378,10 @@ fn receive(
 }
 
 /// A streamed body that the client broke off fails the call, but it is not the service's fault.
-fn blame_client(reply: Reply, broken: Option<&Broken>) -> Ending {
+fn blame_client(reply: Box<Reply>, broken: Option<&Broken>) -> Ending {
     match broken.and_then(|broken| broken.get()) {
         Some(refusal) if reply.record.failure.is_some() => (*refusal).into(),
-        _ => Ending::Reply(Box::new(reply)),
+        _ => Ending::Reply(reply),
     }
 }
 

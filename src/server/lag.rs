@@ -39,7 +39,7 @@ impl Lag {
             let due = Instant::now() + EVERY;
             sleep_until(due).await;
             let woken = Instant::now();
-            drop(turns.begin().await);
+            drop(turns.begin(1).await);
             let late_by = woken.saturating_duration_since(due) + woken.elapsed() / PASSES;
             let late_by = late_by.saturating_sub(GRAIN).min(MOST * limit());
             self.set(lag.observe(late_by));
@@ -115,7 +115,7 @@ mod tests {
         for _ in 0..100 {
             let turns = turns.clone();
             tokio::spawn(async move {
-                let _turn = turns.begin().await;
+                let _turn = turns.begin(1).await;
                 pending::<()>().await;
             });
         }

@@ -13,6 +13,7 @@ use std::task::Poll;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::boxed;
 use crate::downstream::http1::writing::Writing;
 use crate::engine::code::Code;
 use crate::server::connection::Serve;
@@ -51,13 +52,17 @@ where
             }
             closing.as_mut().poll(context).map(|()| Next::End)
         });
-        let (head, mut asks_end) = match next.await {
-            Next::Plain { head, asks_end } => (head, asks_end),
+        let (head, headers, mut asks_end) = match next.await {
+            Next::Plain {
+                head,
+                headers,
+                asks_end,
+            } => (head, headers, asks_end),
             Next::Other => return Then::Other,
             Next::End => return Then::End,
         };
         let ticket = link.begin();
-        let request = head::read(&head).unwrap_or_else(|| {
+        let request = head::read(&head, headers).unwrap_or_else(|| {
             link.refuse_head(ticket.number(), unreadable());
             asks_end = true;
             Request::default()
@@ -65,7 +70,7 @@ where
         drop(head);
         let answered = {
             // Boxed, so that an idle connection keeps no place for it.
-            let mut work = Box::pin(service.clone().serve(ticket, request));
+            let mut work = boxed::pinned(|| service.clone().serve(ticket, request));
             poll_fn(|context| match work.as_mut().poll(context) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending => guard.poll_gone(context).map(|()| None),

@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
-/// With fewer under way for each worker of the runtime nobody waits.
-const FREE: usize = 8;
+/// With fewer calls under way for each worker of the runtime nobody waits.
+const FREE: usize = 48;
 
 /// How many begin in a round, for each worker.
 const AT_ONCE: usize = 4;
@@ -29,6 +29,7 @@ const AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub struct Turns {
     workers: usize,
+    /// Calls of those who have begun.
     under_way: AtomicUsize,
     waiting: AtomicUsize,
     /// A permit is somebody's turn.
@@ -39,17 +40,20 @@ pub struct Turns {
 
 /// Somebody's turn, until it is dropped.
 #[derive(Debug)]
-pub struct Turn<'t>(&'t AtomicUsize);
+pub struct Turn<'t> {
+    of: &'t AtomicUsize,
+    counts: usize,
+}
 
 /// Counts in a number for as long as it lives.
-fn count(number: &AtomicUsize) -> Turn<'_> {
-    number.fetch_add(1, SeqCst);
-    Turn(number)
+fn count(of: &AtomicUsize, counts: usize) -> Turn<'_> {
+    of.fetch_add(counts, SeqCst);
+    Turn { of, counts }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
+        self.of.fetch_sub(self.counts, SeqCst);
     }
 }
 
@@ -65,17 +69,17 @@ impl Turns {
         })
     }
 
-    /// Waits until it is time to begin.
-    pub async fn begin(self: &Arc<Self>) -> Turn<'_> {
+    /// Waits until it is time to begin what makes so many calls.
+    pub async fn begin(self: &Arc<Self>, calls: usize) -> Turn<'_> {
         let is_free =
             self.waiting.load(SeqCst) == 0 && self.under_way.load(SeqCst) < FREE * self.workers;
         if !is_free {
-            let _waiting = count(&self.waiting);
+            let _waiting = count(&self.waiting, 1);
             self.lead();
             let permit = self.permits.acquire().await;
             permit.expect("the semaphore is never closed").forget();
         }
-        count(&self.under_way)
+        count(&self.under_way, calls.max(1))
     }
 
     fn lead(self: &Arc<Self>) {
@@ -136,10 +140,13 @@ mod tests {
 
     use super::*;
 
+    /// Of every request here.
+    const CALLS: usize = 6;
+
     /// Takes turns until somebody would have to wait.
     fn crowd(turns: &Arc<Turns>) -> Vec<Turn<'_>> {
-        (0..FREE)
-            .map(|_| turns.begin().now_or_never().expect("it is free"))
+        (0..FREE / CALLS)
+            .map(|_| turns.begin(CALLS).now_or_never().expect("it is free"))
             .collect()
     }
 
@@ -164,7 +171,7 @@ mod tests {
     fn start(turns: &Arc<Turns>, number: usize, log: &Log) -> tokio::task::JoinHandle<()> {
         let (turns, log) = (turns.clone(), log.clone());
         tokio::spawn(async move {
-            let _turn = turns.begin().await;
+            let _turn = turns.begin(CALLS).await;
             log.add(number);
             std::future::pending().await
         })
@@ -186,26 +193,29 @@ mod tests {
         let turns = Turns::new();
         let log = Log::default();
         let few = crowd(&turns);
-        assert!(turns.begin().now_or_never().is_none());
+        assert!(turns.begin(CALLS).now_or_never().is_none());
         for number in 0..10 {
             start(&turns, number, &log);
         }
         let begun = rounds(&log, 20).await;
         assert_eq!(begun, [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
         drop(few);
-        assert!(turns.begin().now_or_never().is_none(), "ten are under way");
+        assert!(
+            turns.begin(CALLS).now_or_never().is_none(),
+            "ten are under way"
+        );
     }
 
     #[tokio::test]
     async fn a_turn_that_has_ended_makes_room() {
         let turns = Turns::new();
         let mut few = crowd(&turns);
-        assert!(turns.begin().now_or_never().is_none());
+        assert!(turns.begin(CALLS).now_or_never().is_none());
         rounds(&Log::default(), 5).await;
         few.pop();
-        let turn = turns.begin().now_or_never();
+        let turn = turns.begin(CALLS).now_or_never();
         assert!(turn.is_some());
-        assert!(turns.begin().now_or_never().is_none());
+        assert!(turns.begin(CALLS).now_or_never().is_none());
     }
 
     #[tokio::test]
@@ -255,7 +265,7 @@ mod tests {
             let turns = turns.clone();
             let request = async move {
                 for _ in 0..4 {
-                    let turn = turns.begin().await;
+                    let turn = turns.begin(CALLS).await;
                     yield_now().await;
                     drop(turn);
                 }

@@ -156,10 +156,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
         };
     }
 
-    /// Whether another request may be sent: the last exchange is complete on both sides, nothing
-    /// unread is left, and the service has not closed.
+    /// Whether the last exchange is complete on both sides, and another may follow it.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.reading, Reading::Idle)
+    }
+
+    /// Whether another request may be sent: it is at rest, nothing unread is left, and the service has
+    /// not closed.
     pub fn is_reusable(&mut self) -> bool {
-        if !matches!(self.reading, Reading::Idle) {
+        if !self.is_at_rest() {
             return false;
         }
         let mut byte = [0];

@@ -409,7 +409,7 @@ pub fn exchange_of(route: &Arc<Route>, call: usize) -> Exchange {
     }
 }
 
-async fn seen(reply: Reply, took: u128) -> Seen {
+async fn seen(reply: Box<Reply>, took: u128) -> Seen {
     let body = match reply.body {
         ReplyBody::Bytes(bytes) => bytes,
         ReplyBody::Stream(stream) => stream.collect().await.unwrap().to_bytes(),

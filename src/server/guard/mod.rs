@@ -50,7 +50,12 @@ pub enum Protocol {
 #[derive(Debug)]
 pub enum Next {
     /// The head of a plain request, which is all of it.
-    Plain { head: Bytes, asks_end: bool },
+    Plain {
+        head: Bytes,
+        /// How many header lines it has.
+        headers: usize,
+        asks_end: bool,
+    },
     /// Anything else, a refusal too. It is there to be read.
     Other,
     /// The client sends no more.
@@ -183,12 +188,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guard<I> {
                 let last = self.framing.last().filter(|_| self.stage == Stage::Framed);
                 if let Some(&head::Head {
                     is_plain: true,
+                    headers,
                     asks_end,
                     ..
                 }) = last
                 {
-                    let head = self.take_passed();
-                    return Poll::Ready(Ok(Next::Plain { head, asks_end }));
+                    return Poll::Ready(Ok(Next::Plain {
+                        head: self.take_passed(),
+                        headers,
+                        asks_end,
+                    }));
                 }
                 continue;
             }

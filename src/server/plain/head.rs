@@ -17,8 +17,9 @@ use crate::server::guard::line;
 /// Room for a head of the usual length.
 const HEAD_CAPACITY: usize = 512;
 
-/// The request of a head that the guard let through. `None` where it holds more than `http` does.
-pub fn read(head: &Bytes) -> Option<Request<Option<Incoming>>> {
+/// The request of a head that the guard let through, which has so many header lines. `None` where it holds
+/// more than `http` does.
+pub fn read(head: &Bytes, headers: usize) -> Option<Request<Option<Incoming>>> {
     let mut lines = Lines { head, at: 0 };
     let mut line = lines.next()?;
     if line.is_empty() {
@@ -29,12 +30,11 @@ pub fn read(head: &Bytes) -> Option<Request<Option<Incoming>>> {
     let mut request = Request::new(None);
     *request.method_mut() = Method::from_bytes(method).ok()?;
     *request.uri_mut() = Uri::from_maybe_shared(head.slice_ref(target)).ok()?;
-    *request.headers_mut() = fields(head, lines)?;
+    *request.headers_mut() = fields(head, lines, headers)?;
     Some(request)
 }
 
-fn fields(head: &Bytes, lines: Lines<'_>) -> Option<HeaderMap> {
-    let count = memchr::memchr_iter(b'\n', &head[lines.at..]).count();
+fn fields(head: &Bytes, lines: Lines<'_>, count: usize) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(count.min(64));
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = line::split(line)?;
