@@ -219,6 +219,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_counts_is_their_calls() {
+        let turns = Turns::new();
+        let many: Vec<_> = (0..FREE).map(|_| turns.begin(1).now_or_never()).collect();
+        assert!(many.iter().all(Option::is_some));
+        assert!(
+            turns.begin(1).now_or_never().is_none(),
+            "as many as are free"
+        );
+        drop(many);
+        rounds(&Log::default(), 5).await;
+        let large = turns.begin(2 * FREE).now_or_never();
+        assert!(large.is_some(), "nothing is under way");
+        assert!(turns.begin(0).now_or_never().is_none());
+        drop(large);
+        rounds(&Log::default(), 5).await;
+        let none: Vec<_> = (0..FREE).map(|_| turns.begin(0).now_or_never()).collect();
+        assert!(none.iter().all(Option::is_some));
+        assert!(
+            turns.begin(0).now_or_never().is_none(),
+            "who calls nobody counts as one"
+        );
+    }
+
+    #[tokio::test]
     async fn whoever_is_gone_takes_nobodys_turn() {
         let turns = Turns::new();
         let log = Log::default();

@@ -392,6 +392,28 @@ async fn a_handshake_that_is_not_waited_for_is_not_wasted() {
     assert_eq!(fixture.client.dial.0.dialed.load(Ordering::SeqCst), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_closed_is_given_to_nobody() {
+    let dial = Slow(Piped::new(script(|_, mut peer| async move {
+        // One answer, and it says nothing of its end.
+        if peer.request().await.is_some() {
+            sleep(Duration::from_millis(10)).await;
+            peer.json("1").await;
+        }
+    })));
+    let fixture = Fixture::new(service(80), dial);
+    let start = Instant::now();
+    let (first, second) = tokio::join!(fixture.fetch(get(), 1000), fixture.fetch(get(), 1000));
+    // The second waits for its own connection, and asks once.
+    assert_eq!(start.elapsed().as_millis(), 110);
+    for fetched in [first, second] {
+        assert!(fetched.result.is_ok());
+        assert_eq!(fetched.attempts, 1);
+    }
+    // Nor is one to whoever comes later.
+    assert_eq!(fixture.fetch(get(), 1000).await.attempts, 1);
+}
+
 /// A connection is there when a permit is.
 struct Gated(Piped, Semaphore);
 
