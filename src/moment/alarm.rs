@@ -56,11 +56,16 @@ impl Timer {
     }
 
     fn keep(self) {
-        // A thread that ends keeps nothing.
-        let _ = KEPT_TIMERS.try_with(|kept| {
+        // What finds no room is dropped out here: it may be the last to hold a task, and with it an alarm. A
+        // thread that ends keeps nothing.
+        let _surplus = KEPT_TIMERS.try_with(|kept| {
             let mut kept = kept.borrow_mut();
-            if kept.len() < KEPT {
-                kept.push(self);
+            match kept.len() < KEPT {
+                true => {
+                    kept.push(self);
+                    None
+                }
+                false => Some(self),
             }
         });
     }
