@@ -1,4 +1,5 @@
-# A static binary in an empty image: no shell, no package manager, nothing to update but the binary.
+# The binary and the four libraries of the system that it is linked to, in an empty image: no shell, no package
+# manager. (llvm-bolt cannot record a static binary.)
 #   docker build -t anabranch .
 #   docker run -p 8080:8080 -v ./routes:/routes:ro --read-only anabranch
 # In a container the routes' gateway document has to say `server: { listen: "0.0.0.0:8080" }`.
@@ -7,10 +8,11 @@ FROM rust:1.95-slim AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends bolt-19 curl libbolt-19-dev
 WORKDIR /src
 COPY . .
-# Built twice, the second time with a profile of the first at work, and laid out by it: a third less CPU.
-RUN RUSTFLAGS="-C target-feature=+crt-static" scripts/release \
+# Built twice, the second time with a profile of the first at work, and laid out by where that one went.
+RUN scripts/release \
  && mkdir -p /image/etc/ssl/certs /image/routes \
  && cp target/image/anabranch /image/anabranch \
+ && ldd /image/anabranch | grep -o '/[^ ]*' | xargs -I {} cp --dereference --parents {} /image \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
 
 FROM scratch
