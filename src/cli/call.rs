@@ -187,8 +187,14 @@ async fn answer(table: &Table, client: &Client, asked: Asked) -> Result<Answered
     let started = Instant::now();
     let peer = SocketAddr::from(([127, 0, 0, 1], 0));
     let identity = identity::read(&asked.headers, peer, &table.server.trusted);
-    let host = asked.headers.get(header::HOST);
-    let host = host.map_or_else(String::new, |value| host::name(value.as_bytes()));
+    let host = match asked.headers.get(header::HOST).map(HeaderValue::as_bytes) {
+        Some(host) if !host::is_valid(host) => {
+            return Err(
+                "the header `host` is no name or address, with or without a port".to_owned(),
+            );
+        }
+        host => host.map_or_else(String::new, host::name),
+    };
     let (route, parameters) = find(table, &asked, &host)?;
     let raw_query = asked.target.query().map(str::to_owned);
     let query = query::pairs(raw_query.as_deref().unwrap_or(""))

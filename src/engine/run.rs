@@ -45,7 +45,8 @@ use crate::template::{Failure, FailureKind, choice};
 pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: &Accepted, fetch: &F) -> Box<Reply> {
     let mut run = Run::new(route, accepted, fetch);
     run.begin();
-    // A route that only passes an answer has nothing to settle.
+    // A route that only passes an answer has nothing to settle. One that has failed at once may have: what else
+    // ends at that moment.
     if run.is_open() || run.failure.is_some() {
         settle(&mut run, fetch).await;
     }

@@ -301,10 +301,9 @@ impl<'r> Run<'r> {
         note: Option<CacheNote>,
         covered: Option<CallError>,
     ) -> Box<Reply> {
-        // By a template of the answer's headers, what is computed of it, or a call that is sent after it.
-        let (mut calls, response) = (self.route.calls.iter(), &self.route.response);
-        let is_read = !response.headers.is_empty()
-            || response.computed.is_some()
+        // By a template of the answer's headers, or a call that is sent after it.
+        let mut calls = self.route.calls.iter();
+        let is_read = !self.route.response.headers.is_empty()
             || calls.any(|call| call.role == Role::Detached);
         if let Some(error) = covered {
             let outcome = Outcome::stood_in(Origin::Stale, None, error.code, error.status);

@@ -773,3 +773,14 @@ proptest! {
         prop_assert_eq!(Value::trusted(scaled.as_bytes()).compare(Value::trusted(other.to_string().as_bytes())), Some(expected));
     }
 }
+
+#[test]
+fn bytes_have_two_digits_each() {
+    let all = Vec::from_iter(0..=u8::MAX);
+    for bytes in [&all[..], &all[..0], &all[9..10], &all[160..167]] {
+        let mut out = b"x".to_vec();
+        write_hexadecimal(&mut out, bytes);
+        let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("x{expected}"));
+    }
+}

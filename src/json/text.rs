@@ -117,13 +117,27 @@ pub fn write_number(out: &mut Vec<u8>, number: u64) {
 
 /// Two digits for each byte.
 pub fn write_hexadecimal(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let start = out.len();
-    out.resize(start + 2 * bytes.len(), 0);
-    for (pair, byte) in out[start..].chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0x0F)];
+    let (fours, rest) = bytes.as_chunks();
+    for four in fours {
+        out.extend_from_slice(&hexadecimal(*four));
     }
+    for &byte in rest {
+        out.extend_from_slice(&hexadecimal([byte, 0, 0, 0])[..2]);
+    }
+}
+
+/// The eight digits of four bytes, all at once.
+fn hexadecimal(bytes: [u8; 4]) -> [u8; 8] {
+    /// A one in each byte.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut digits = u64::from(u32::from_be_bytes(bytes));
+    // Each half to the front of the place that it will have, down to one digit in a byte.
+    digits = (digits | digits << 16) & 0x0000_FFFF_0000_FFFF;
+    digits = (digits | digits << 8) & 0x00FF_00FF_00FF_00FF;
+    digits = (digits | digits << 4) & 0x0F0F_0F0F_0F0F_0F0F;
+    let above_nine = (digits + 6 * ONES) >> 4 & ONES;
+    let letters = above_nine * u64::from(b'a' - b'0' - 10);
+    (digits + u64::from(b'0') * ONES + letters).to_be_bytes()
 }
 
 fn write_escape(out: &mut Vec<u8>, special: u8) {

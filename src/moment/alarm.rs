@@ -7,11 +7,12 @@
 //! is set anew at most once in each time that somebody waits for, however many come and go in it.
 
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::runtime::{self, Handle};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// So many are kept for each thread, and with each the memory of the task that it would have woken.
@@ -82,7 +83,9 @@ impl Future for Alarm {
             sleep.as_mut().reset(moment);
         }
         loop {
-            ready!(sleep.as_mut().poll(context));
+            // What stands beside it may use up the task's budget each time, and must end all the same.
+            let ringing = poll_fn(|context| sleep.as_mut().poll(context));
+            ready!(pin!(unconstrained(ringing)).poll(context));
             if sleep.deadline() == moment {
                 return Poll::Ready(());
             }
@@ -191,6 +194,22 @@ mod tests {
                 until(started + SECOND).await;
                 assert_eq!(started.elapsed(), SECOND);
             });
+        }
+    }
+
+    /// Work that could always go on is ended too.
+    #[tokio::test]
+    async fn rings_for_who_has_used_up_the_task_s_budget() {
+        let started = Instant::now();
+        let work = async {
+            while started.elapsed() < 20 * SECOND {
+                tokio::task::consume_budget().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = work => panic!("it was not ended"),
+            () = until(started + Duration::from_millis(50)) => {}
         }
     }
 

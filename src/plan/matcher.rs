@@ -122,7 +122,7 @@ impl Matcher {
 impl Branch {
     /// Shows `visit` each pattern that fits `remaining` (`None`: the path has ended), best first, until it
     /// has what it wants; `parameters` are those of that one then, as sent. Each branch is visited at most
-    /// once, so a request costs no more than the table has branches.
+    /// once, so it costs no more than the table has branches.
     fn visit<'m, 'p, B>(
         &'m self,
         remaining: Option<&'p str>,
@@ -314,6 +314,25 @@ mod tests {
         );
         check("GET", "shop.example.com", "/a/b/c", "GET /a/{x}/c [\"b\"]");
         check("POST", "shop.example.com", "/a/q", "POST /a/{x} [\"q\"]");
+    }
+
+    /// What was gone past leaves no parameter behind.
+    #[test]
+    fn the_rest_of_another_method_is_not_in_the_way() {
+        let mut matcher = Matcher::default();
+        for (index, (method, pattern)) in [("GET", "/a/{x}/{r...}"), ("POST", "/a/{r...}")]
+            .into_iter()
+            .enumerate()
+        {
+            let pattern = Pattern::parse(pattern).unwrap();
+            let inserted = matcher.insert(&method.parse().unwrap(), None, &pattern, index);
+            assert_eq!(inserted, Ok(()));
+        }
+        let expected = Match::Route {
+            index: 1,
+            parameters: vec!["b/c".into()],
+        };
+        assert_eq!(matcher.find(&Method::POST, "h", "/a/b/c"), expected);
     }
 
     #[test]

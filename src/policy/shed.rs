@@ -120,6 +120,7 @@ fn of_lag((lag, limit): (Duration, Duration)) -> f64 {
 /// What becomes of a request of this priority from a client of this cohort (below [`COHORTS`]).
 pub fn judge(pressure: &Pressure, priority: Priority, cohort: u32) -> Verdict {
     let (hardest, cause) = pressure.hardest();
+    // Nobody is cut below the beginning.
     if hardest < BEGINNING - BROWNOUT {
         return Verdict::Serve;
     }
@@ -184,6 +185,18 @@ mod tests {
                 let judge = |in_flight| judge(&at(in_flight, limit), Priority::Normal, cohort);
                 assert_eq!(judge(limit), Verdict::Refuse(Cause::InFlight), "{limit}");
                 assert!(!matches!(judge(limit - 1), Verdict::Refuse(_)), "{limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_cut_before_the_beginning() {
+        for priority in Priority::ALL {
+            for cohort in 0..COHORTS {
+                assert!(
+                    cut_at(priority, cohort) >= BEGINNING,
+                    "{priority:?} {cohort}"
+                );
             }
         }
     }

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub struct Turns {
     workers: usize,
-    /// Calls of those who have begun.
+    /// Calls of those who have begun, as their routes list them: of a `for_each` it is one.
     under_way: AtomicUsize,
     waiting: AtomicUsize,
     /// A permit is somebody's turn.
@@ -80,6 +80,11 @@ impl Turns {
             permit.expect("the semaphore is never closed").forget();
         }
         count(&self.under_way, calls.max(1))
+    }
+
+    #[cfg(test)]
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(SeqCst)
     }
 
     fn lead(self: &Arc<Self>) {

@@ -1,15 +1,17 @@
 //! Attempts, waits, clocks, and which connection is used.
 
 use std::collections::HashSet;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::Semaphore;
-use tokio::task::yield_now;
+use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep};
 
 use super::support::*;
@@ -412,6 +414,66 @@ async fn a_connection_that_has_closed_is_given_to_nobody() {
     }
     // Nor is one to whoever comes later.
     assert_eq!(fixture.fetch(get(), 1000).await.attempts, 1);
+}
+
+/// A service that sends faster than it is read: there is always one more byte of a long body.
+struct Endless {
+    head: &'static [u8],
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(coop::poll_proceed(context)).made_progress();
+        match std::mem::take(&mut self.head) {
+            [] => buffer.put_slice(b" "),
+            head => buffer.put_slice(head),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct ToEndless;
+
+impl Dial for ToEndless {
+    type Io = Endless;
+
+    async fn dial(&self, _: &str, _: u16, _: Instant) -> Result<Endless, Code> {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 400000000\r\n\r\n";
+        Ok(Endless { head })
+    }
+}
+
+/// In real time: as long as there is always something to read, paused time stands still.
+#[tokio::test]
+async fn a_body_that_never_makes_us_wait_is_ended_in_time() {
+    let fixture = Fixture::new(service(80), ToEndless);
+    let call = Call {
+        max_body: 500_000_000,
+        ..once(get())
+    };
+    assert_eq!(fixture.outcome(call, 50).await, "timeout x1");
 }
 
 /// A connection is there when a permit is.

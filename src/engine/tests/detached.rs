@@ -28,3 +28,23 @@ response: { body: $.a.body }
         assert!(!seen.body.contains("\"call\":\"d\""), "{}", seen.body);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_call_reads_what_was_passed() {
+    let text = "
+route: GET /
+calls:
+  b: { get: / }
+  d: { post: /, json: { b: $.b.status }, detached: true }
+  e: { post: /, when: $.b.status == 200, text: x, detached: true }
+response: { pass: b }
+";
+    let rows: [(&str, &[&str]); 3] = [
+        ("b 5 200 1", &["d", "e"]),
+        ("b 5 201 1", &["d"]),
+        ("b 5 !reset", &[]),
+    ];
+    for (script, detached) in rows {
+        assert_eq!(run_of(text, script).await.detached, detached, "{script}");
+    }
+}

@@ -147,6 +147,29 @@ async fn lag_turns_away_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_takes_its_turn_with_all_its_calls() {
+    let world = World::new(
+        "
+services: { shop: { url: 'http://127.0.0.1:1' } }
+---
+route: GET /two/{id}
+calls:
+  a: { service: shop, get: '/items/{{request.path.id}}' }
+  b: { service: shop, get: '/items/{{request.path.id}}' }
+response: { body: { a: $.a.body.at, b: $.b.body.at } }
+",
+    );
+    let turns = &world.server.load().turns;
+    let (mut client, _task) = world.connect();
+    let request = "GET /two/slow-900 HTTP/1.1\r\nhost: h\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(turns.under_way(), 2);
+    client.read_exact(&mut [0; 12]).await.unwrap();
+    assert_eq!(turns.under_way(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_is_reserved_until_its_request_is_over() {
     let world = World::new(ROUTES);
     world.memory.set_limit(10_000);
