@@ -1,18 +1,16 @@
-# The binary and the four libraries of the system that it is linked to, in an empty image: no shell, no package
-# manager. (llvm-bolt cannot record a static binary.)
+# A static binary in an empty image: no shell, no package manager, nothing to update but the binary.
 #   docker build -t anabranch .
 #   docker run -p 8080:8080 -v ./routes:/routes:ro --read-only anabranch
 # In a container the routes' gateway document has to say `server: { listen: "0.0.0.0:8080" }`.
 
 FROM rust:1.95-slim AS build
-RUN apt-get update && apt-get install --yes --no-install-recommends bolt-19 curl libbolt-19-dev
+RUN apt-get update && apt-get install --yes --no-install-recommends curl
 WORKDIR /src
 COPY . .
-# Built twice, the second time with a profile of the first at work, and laid out by where that one went.
-RUN scripts/release \
+# Built twice, the second time with a profile of the first at work: a fifth less CPU.
+RUN RUSTFLAGS="-C target-feature=+crt-static" scripts/release \
  && mkdir -p /image/etc/ssl/certs /image/routes \
  && cp target/image/anabranch /image/anabranch \
- && ldd /image/anabranch | grep -o '/[^ ]*' | xargs -I {} cp --dereference --parents {} /image \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
 
 FROM scratch
