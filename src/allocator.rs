@@ -2,7 +2,7 @@
 //!
 //! The crate's own allocator says the alignment of every block. Of small ones that takes twice the
 //! instructions, and blocks of more than a kilobyte are made larger than they need to be and searched for an
-//! aligned place (`docs/performance.md`). A request makes thirty, W2 of the benchmark ninety.
+//! aligned place (`docs/performance.md`). A request of the benchmark makes 40 blocks (W3) or 95 (W2).
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
