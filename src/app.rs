@@ -29,6 +29,7 @@ use crate::server::drain::{Drain, Phase};
 use crate::server::{Server, State, accept, container};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::{Telemetry, UPKEEP};
+use crate::worker::{Threads, Workers};
 
 /// Calls that may outlive their run at the same time: writes already sent, mostly.
 const TASKS: usize = 4096;
@@ -44,6 +45,9 @@ pub struct Options {
     pub paths: Vec<PathBuf>,
     pub watch: Mode,
     pub log: Log,
+    /// How many workers answer, one for each core that the process may use. One alone is the runtime that
+    /// all is started in.
+    pub workers: usize,
 }
 
 /// Why nothing is served.
@@ -56,6 +60,8 @@ pub enum Error {
         address: SocketAddr,
         cause: io::Error,
     },
+    /// The system gives no threads to work on.
+    Workers(io::Error),
 }
 
 impl fmt::Display for Error {
@@ -73,6 +79,7 @@ impl fmt::Display for Error {
                 address,
                 cause,
             } => write!(formatter, "`{key}`: cannot listen on {address}: {cause}"),
+            Error::Workers(cause) => write!(formatter, "the workers cannot start: {cause}"),
         }
     }
 }
@@ -90,18 +97,29 @@ pub struct Running {
     pub admin: SocketAddr,
     tasks: Tasks,
     serving: Task,
-    _background: [Task; 5],
+    _background: Vec<Task>,
+    /// After the tasks: what they leave behind ends here.
+    _threads: Threads,
 }
 
 /// Examines the configuration, takes the addresses, and serves.
 pub async fn start(options: Options) -> Result<Running, Error> {
-    let Options { paths, watch, log } = options;
+    let Options {
+        paths,
+        watch,
+        log,
+        workers,
+    } = options;
+    let (workers, threads) = Workers::start(workers).map_err(Error::Workers)?;
     let telemetry = Arc::new(Telemetry::new(log));
     let tasks = Tasks::new(TASKS);
     // Without a limit until there is a table that says one; nothing is served before.
     let memory = Memory::new(usize::MAX);
     let first = check::examine(&paths);
-    let process = Process::new(tasks.clone(), memory.clone());
+    let process = Process {
+        workers: workers.count(),
+        ..Process::new(tasks.clone(), memory.clone())
+    };
     let shelf = process.shelf.clone();
     let (generations, findings) =
         Generations::start(paths, check::examine, first, process, telemetry.clone())
@@ -120,6 +138,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         telemetry.clone(),
         drain.clone(),
         memory.clone(),
+        workers.clone(),
     ));
     let (swapped, told) = (server.clone(), telemetry.clone());
     generations.tell(move |generation| {
@@ -134,18 +153,23 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         load: server.load().clone(),
         started: SystemTime::now(),
     });
+    let mut background = vec![
+        Task(tokio::spawn(admin::serve(operators, operator))),
+        Task(tokio::spawn(self::watch(generations.clone(), watch))),
+        Task(tokio::spawn(keep_up(telemetry.clone()))),
+        Task(tokio::spawn(tell_of_drain(
+            drain.clone(),
+            telemetry.clone(),
+        ))),
+    ];
+    let measured = workers
+        .iter()
+        .map(|worker| worker.spawn(measure(server.clone())));
+    background.extend(measured.map(Task));
     Ok(Running {
-        serving: Task(tokio::spawn(accept::serve(server.clone(), clients))),
-        _background: [
-            Task(tokio::spawn(admin::serve(operators, operator))),
-            Task(tokio::spawn(self::watch(generations.clone(), watch))),
-            Task(tokio::spawn(keep_up(telemetry.clone()))),
-            Task(tokio::spawn(measure(server.clone()))),
-            Task(tokio::spawn(tell_of_drain(
-                drain.clone(),
-                telemetry.clone(),
-            ))),
-        ],
+        serving: Task(tokio::spawn(accept::serve(server, clients))),
+        _background: background,
+        _threads: threads,
         generations,
         telemetry,
         drain,
@@ -226,8 +250,8 @@ async fn keep_up(telemetry: Arc<Telemetry>) {
 
 async fn measure(server: Arc<Server<Client>>) {
     let limit = || server.state().table.server.shed.lag;
-    let load = server.load();
-    load.lag.measure(limit, &load.turns).await;
+    let strain = server.load().here();
+    strain.lag.measure(limit, &strain.turns).await;
 }
 
 async fn tell_of_drain(drain: Drain, telemetry: Arc<Telemetry>) {

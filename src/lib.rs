@@ -25,8 +25,9 @@ pub mod plan;
 // the one door to it
 pub mod check;
 
-// time: one look at the clock for each turn of a task, and alarms
+// time and threads: one look at the clock for each turn of a task, alarms, workers
 pub mod moment;
+pub mod worker;
 
 // runtime: runs one plan against a `Fetch`
 pub mod engine;

@@ -59,6 +59,7 @@ async fn check(folder: &str, readme: &str) -> usize {
         paths: vec![copy.path().to_owned()],
         watch: Mode::Off,
         log: Log::silent(),
+        workers: 2,
     })
     .await
     .unwrap_or_else(|error| panic!("{folder}: {error}"));

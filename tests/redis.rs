@@ -187,6 +187,7 @@ impl Instance {
             paths: vec![folder.clone()],
             watch: Mode::Off,
             log: Log::to(sink.clone(), Form::Json),
+            workers: 2,
         };
         let running = match app::start(options).await {
             Ok(running) => running,

@@ -44,6 +44,7 @@ impl Folder {
             paths: vec![self.0.clone()],
             watch,
             log: Log::silent(),
+            workers: 2,
         };
         match app::start(options).await {
             Ok(running) => running,

@@ -69,6 +69,7 @@ impl Fixture {
             paths: vec![folder.clone()],
             watch: Mode::Off,
             log: Log::to(sink.clone(), form),
+            workers: 2,
         };
         let running = match app::start(options).await {
             Ok(running) => running,

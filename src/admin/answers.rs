@@ -54,7 +54,7 @@ fn load(admin: &Admin) -> Value {
         "connections": load.counts.connections(),
         "memory_reserved": load.memory.reserved(),
         "memory_limit": load.memory.limit(),
-        "lag_ms": time::milliseconds(load.lag.now()),
+        "lag_ms": time::milliseconds(load.lag()),
     })
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn metrics(admin: &Admin) -> Answer {
     let load = &admin.load;
     admin.generations.in_force().client.tell();
     let metrics = telemetry.metrics();
-    metrics.pressed(load.memory.reserved(), load.lag.now());
+    metrics.pressed(load.memory.reserved(), load.lag());
     match tokio::task::spawn_blocking(move || telemetry.render()).await {
         Ok(body) => with_type(
             StatusCode::OK,

@@ -27,8 +27,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::reload::Generations;
-use crate::server::Load;
 use crate::server::drain::Drain;
+use crate::server::load::Load;
 use crate::telemetry::Telemetry;
 
 /// Connections at a time: probes, a scraper, an operator.

@@ -16,9 +16,8 @@ use crate::downstream::tasks::Tasks;
 use crate::plan::{Table, settings};
 use crate::policy::memory::Memory;
 use crate::reload::Generations;
-use crate::server::Load;
 use crate::server::drain::Drain;
-use crate::server::turn::Turns;
+use crate::server::load::Load;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::Log;
 
@@ -42,12 +41,7 @@ async fn start(next: &str) -> Fixture {
         generations: Arc::new(generations),
         telemetry,
         drain: drain.clone(),
-        load: Load {
-            counts: Arc::default(),
-            memory: Memory::new(1 << 20),
-            lag: Arc::default(),
-            turns: Turns::new(),
-        },
+        load: Load::new(Memory::new(1 << 20), 1),
         started: SystemTime::now(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

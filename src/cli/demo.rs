@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::serve::{self, Watch};
-use super::{DEFAULT_PATH, Exit, output, runtime};
+use super::{DEFAULT_PATH, Exit, cores, output, runtime};
 use crate::app::Options;
 use crate::demo::{self, Ports};
 use crate::server::drain::Phase;
@@ -46,6 +46,7 @@ async fn open(arguments: Arguments) -> Exit {
         paths: vec![arguments.path.clone()],
         watch: arguments.watch.mode(),
         log: Log::stdout(),
+        workers: cores(),
     };
     let (running, signals) = match serve::start(options).await {
         Ok(started) => started,

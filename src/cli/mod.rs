@@ -151,20 +151,13 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// The runtime: one worker for each core the process may use, as its cgroup has it. A single worker has
-/// nobody to share tasks with, and is spared what sharing costs.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    match std::thread::available_parallelism().map_or(1, usize::from) {
-        1 => small_runtime(),
-        cores => tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(cores)
-            .enable_all()
-            .build(),
-    }
+/// How many cores the process may use, as its cgroup has it.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The same for verbs that speak to one listener and end.
-fn small_runtime() -> io::Result<tokio::runtime::Runtime> {
+/// The runtime of the thread that the verb runs on; whoever serves has workers beside it.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

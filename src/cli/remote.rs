@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{Exit, Report, output, small_runtime};
+use super::{Exit, Report, output, runtime};
 
 const DEFAULT_ADMIN: &str = "http://127.0.0.1:9901";
 /// A reload of a thousand routes takes a second or so; a listener that is there answers sooner.
@@ -48,7 +48,7 @@ pub(super) fn ask(options: &Options, method: Method, path: &str) -> Result<Answe
         .or_else(|| std::env::var("ANABRANCH_ADMIN").ok())
         .filter(|admin| !admin.is_empty())
         .unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
-    let asked = small_runtime().map_err(|error| error.to_string());
+    let asked = runtime().map_err(|error| error.to_string());
     let asked = asked.and_then(|runtime| {
         runtime.block_on(async {
             match tokio::time::timeout(TIMEOUT, exchange(&admin, method, path)).await {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::output::{self, ColourChoice};
-use super::{Exit, paths, runtime};
+use super::{Exit, cores, paths, runtime};
 use crate::app::{self, Error, Options, Running, Signals};
 use crate::reload::Findings;
 use crate::reload::watch::Mode;
@@ -55,6 +55,7 @@ pub(super) fn run(arguments: Arguments) -> Exit {
             paths: paths(&arguments.path),
             watch: arguments.watch.mode(),
             log: Log::stdout(),
+            workers: cores(),
         };
         match start(options).await {
             Ok((running, signals)) => {
@@ -80,7 +81,7 @@ pub(super) async fn start(options: Options) -> Result<(Running, Signals), Exit> 
             output::complain("the configuration is refused");
             Exit::Configuration
         }
-        Error::Listen { .. } => {
+        Error::Listen { .. } | Error::Workers(_) => {
             output::complain(&error.to_string());
             Exit::CouldNot
         }

@@ -28,6 +28,12 @@ pub trait Dial: Send + Sync + 'static {
         port: u16,
         by: Instant,
     ) -> impl Future<Output = Result<Self::Io, Code>> + Send;
+
+    /// Lets the runtime of this thread look after `io` from now on, in place of the one that it was
+    /// opened in. What no runtime looks after stays as it is.
+    fn adopt(_io: &mut Self::Io) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// TCP, with names from the system's resolver.
@@ -60,6 +66,15 @@ impl Dial for Tcp {
         // Requests are written whole: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
         Ok(stream)
+    }
+
+    /// Four calls of the system, where a connection opened anew takes a way to the service and back.
+    #[cfg(unix)]
+    fn adopt(stream: &mut TcpStream) -> io::Result<()> {
+        use std::os::fd::AsFd;
+        let again = stream.as_fd().try_clone_to_owned()?;
+        *stream = TcpStream::from_std(again.into())?;
+        Ok(())
     }
 }
 

@@ -56,6 +56,10 @@ impl<S> Meter<S> {
         (meter, counts)
     }
 
+    pub fn inner_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
     #[cfg(test)]
     pub fn into_inner(self) -> S {
         self.inner

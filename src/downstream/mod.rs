@@ -13,6 +13,7 @@ pub mod front;
 pub mod guards;
 pub mod headers;
 pub mod http1;
+pub mod idle;
 pub mod inbound;
 pub mod keeping;
 pub mod kept;
@@ -68,6 +69,8 @@ pub struct Process {
     pub tasks: Tasks,
     /// Where answers that nobody wants are read to their end, for the sake of their connections.
     pub leftovers: Tasks,
+    /// How many workers make calls.
+    pub workers: usize,
     /// What the bodies of all requests may take.
     pub memory: Memory,
     /// Answers that are kept.
@@ -81,10 +84,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// With one worker.
     pub fn new(tasks: Tasks, memory: Memory) -> Process {
         Process {
             tasks,
             leftovers: Tasks::new(LEFTOVERS),
+            workers: 1,
             memory,
             shelf: Shelf::new(KEPT_BYTES),
             flights: Flights::default(),
@@ -179,7 +184,7 @@ impl<D: Dial> Client<D> {
                 let kept = before.find_map(|service| service.succeed(settings));
                 let service = match kept {
                     Some(service) => service,
-                    None => Service::new(settings, &dial, &process.leftovers)?,
+                    None => Service::new(settings, &dial, &process.leftovers, process.workers)?,
                 };
                 Ok(Arc::new(service))
             })

@@ -1,12 +1,12 @@
 //! The connections to one endpoint: which is used next, which is kept, which is opened.
 //!
-//! HTTP/1.1 connections lie idle in a stack, the warmest on top, and are looked at before they are
-//! used again; HTTP/2 connections are shared, a second one is opened only while the first is full or
-//! being closed. Refuses to know retries: whoever needs a connection that nobody used says so.
+//! HTTP/1.1 connections lie [`idle`](super::idle) for their worker, and are looked at before they are used
+//! again; HTTP/2 connections are shared by all workers, a second one is opened only while the first is
+//! full or being closed. Refuses to know retries: whoever needs a connection that nobody used says so.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,15 +14,17 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::downstream::connection::{Lease, One, Shared, Wire};
+use crate::downstream::connection::{Lease, One, Shared, Two, Wire};
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::Fault;
+use crate::downstream::idle::Stacks;
 use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::{self, Secure, Stream};
 use crate::engine::code::Code;
 use crate::moment;
 use crate::plan::settings::{self, Endpoint, HttpVersion};
 use crate::policy::retry::Known;
+use crate::worker;
 
 /// How often idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -40,7 +42,10 @@ pub struct Pool<D: Dial> {
     secure: Option<Secure>,
     dial: Arc<D>,
     tasks: Tasks,
+    idle: Stacks<D::Io>,
     state: Mutex<State<D::Io>>,
+    /// How many wait in `state`, for those who would not look else.
+    waiting: AtomicUsize,
     /// Held while a connection is opened that many may share; keeps when and how it last failed, so
     /// that those who waited for it fail with it instead of trying one after another.
     opening: tokio::sync::Mutex<Option<(Instant, Fault)>>,
@@ -48,8 +53,6 @@ pub struct Pool<D: Dial> {
 }
 
 struct State<T: Wire> {
-    /// The warmest last.
-    idle: Vec<Idle<T>>,
     shared: Vec<Shared>,
     /// Those who open a connection and would take one that is given back meanwhile.
     waiting: VecDeque<oneshot::Sender<Given<T>>>,
@@ -59,12 +62,6 @@ struct State<T: Wire> {
     speaks_one: bool,
     /// The service is no longer configured: nothing is kept.
     retired: bool,
-}
-
-struct Idle<T: Wire> {
-    one: Box<One<T>>,
-    since: Instant,
-    until: Instant,
 }
 
 /// Which connection will do.
@@ -84,6 +81,7 @@ impl<D: Dial> Pool<D> {
         secure: Option<Secure>,
         dial: Arc<D>,
         tasks: Tasks,
+        workers: usize,
     ) -> Arc<Pool<D>> {
         Arc::new(Pool {
             endpoint: endpoint.clone(),
@@ -93,8 +91,9 @@ impl<D: Dial> Pool<D> {
             secure,
             dial,
             tasks,
+            idle: Stacks::new(workers),
+            waiting: AtomicUsize::new(0),
             state: Mutex::new(State {
-                idle: Vec::new(),
                 shared: Vec::new(),
                 waiting: VecDeque::new(),
                 spare: 0,
@@ -152,12 +151,13 @@ impl<D: Dial> Pool<D> {
         let mut opening = Box::pin(async move { pool.open().await });
         tokio::select! {
             biased;
-            opened = &mut opening => opened,
-            Ok((one, _)) = &mut waiting.given => {
+            opened = &mut opening => return opened,
+            Ok((one, _)) = &mut waiting.given => if let Some(one) = self.adopted(one) {
                 self.clone().keep_later(opening);
-                Ok(Lease::One(one))
+                return Ok(Lease::One(one));
             }
         }
+        opening.await
     }
 
     /// Lets a handshake go on that is not waited for any more: as many connections were wanted at the
@@ -192,71 +192,108 @@ impl<D: Dial> Pool<D> {
             return;
         }
         one.mark_used();
-        let mut state = self.state();
-        if state.retired || self.keep.max_idle == 0 {
+        if self.keep.max_idle == 0 {
             return;
         }
-        // Whoever takes it from the idle ones looks whether it has closed.
-        if !state.waiting.is_empty() && !one.is_reusable() {
-            return;
-        }
-        while let Some(waiter) = state.waiting.pop_front() {
-            match waiter.send((one, keep_alive)) {
-                Ok(()) => return,
-                Err((back, _)) => one = back,
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            // Whoever takes it from the idle ones looks whether it has closed.
+            if !one.is_reusable() {
+                return;
+            }
+            match self.give_away(one, keep_alive) {
+                Some(back) => one = back,
+                None => return,
             }
         }
         // More than `max_idle` for now: under load the next request wants it before the sweep comes.
-        state.idle.push(Idle {
-            one,
-            since: now,
-            until,
-        });
-        drop(state);
+        self.idle.put(one, now, until);
         self.sweep_later();
+    }
+
+    /// Gives `one` to who has waited for the longest time; back if nobody waits any more.
+    fn give_away(
+        &self,
+        one: Box<One<D::Io>>,
+        keep_alive: Option<Duration>,
+    ) -> Option<Box<One<D::Io>>> {
+        let mut state = self.state();
+        let mut refused = Some((one, keep_alive));
+        while let Some(given) = refused.take() {
+            let Some(waiter) = state.waiting.pop_front() else {
+                refused = Some(given);
+                break;
+            };
+            refused = waiter.send(given).err();
+        }
+        self.waiting.store(state.waiting.len(), Ordering::SeqCst);
+        refused.map(|(one, _)| one)
     }
 
     /// Keeps nothing from now on. Requests under way end as they would have.
     pub fn retire(&self) {
         let mut state = self.state();
         state.retired = true;
-        state.idle.clear();
         state.shared.clear();
+        drop(state);
+        self.idle.close();
     }
 
     /// A connection that is kept.
     pub fn take(&self, need: Need, now: Instant) -> Option<Lease<D::Io>> {
+        if let Some(two) = self.take_stream(need, now) {
+            return Some(Lease::Two(Box::new(two)));
+        }
+        if !matches!(need, Need::Any) {
+            return None;
+        }
+        loop {
+            let one = self.idle.take(now)?;
+            if let Some(one) = self.adopted(one) {
+                return Some(Lease::One(one));
+            }
+        }
+    }
+
+    /// A stream of a connection that is shared.
+    fn take_stream(&self, need: Need, now: Instant) -> Option<Two> {
+        if self.never_shares() {
+            return None;
+        }
         let mut state = self.state();
         state.shared.retain(|shared| shared.is_open(now));
         let usable = |shared: &&Shared| match need {
             Need::OpenedAfter(moment) => shared.was_opened_after(moment),
             Need::Any | Need::NotIdle => true,
         };
-        let leased = state
-            .shared
-            .iter()
-            .filter(usable)
-            .find_map(|shared| shared.lease(true));
-        if let Some(two) = leased {
-            return Some(Lease::Two(Box::new(two)));
+        let mut usable = state.shared.iter().filter(usable);
+        usable.find_map(|shared| shared.lease(true))
+    }
+
+    /// A connection with its socket at this worker's runtime; `None` where the system refuses that.
+    fn adopted(&self, mut one: Box<One<D::Io>>) -> Option<Box<One<D::Io>>> {
+        if one.worker != worker::here() {
+            D::adopt(one.io_mut().io_mut()).ok()?;
+            one.worker = worker::here();
         }
-        if !matches!(need, Need::Any) {
-            return None;
+        Some(one)
+    }
+
+    /// Whether no connection to this endpoint can be HTTP/2.
+    fn never_shares(&self) -> bool {
+        match self.http {
+            HttpVersion::One => true,
+            HttpVersion::Two => false,
+            HttpVersion::Auto => self.secure.is_none(),
         }
-        while let Some(mut idle) = state.idle.pop() {
-            if now < idle.until && idle.one.is_reusable() {
-                return Some(Lease::One(idle.one));
-            }
-        }
-        None
     }
 
     /// Whether a connection that is opened now may turn out to be HTTP/2.
     fn may_share(&self) -> bool {
         match self.http {
-            HttpVersion::One => false,
             HttpVersion::Two => true,
-            HttpVersion::Auto => self.secure.is_some() && !self.state().speaks_one,
+            HttpVersion::One | HttpVersion::Auto => {
+                !self.never_shares() && !self.state().speaks_one
+            }
         }
     }
 
@@ -277,7 +314,9 @@ impl<D: Dial> Pool<D> {
         match two {
             true => self.share(stream, retire_at, by).await,
             false => {
-                self.state().speaks_one = true;
+                if !self.never_shares() {
+                    self.state().speaks_one = true;
+                }
                 Ok(Lease::One(Box::new(One::new(stream, retire_at))))
             }
         }
@@ -328,34 +367,32 @@ impl<D: Dial> Pool<D> {
 
     /// Starts looking at what is idle, until nothing is.
     fn sweep_later(self: &Arc<Self>) {
-        if !self.sweeping.swap(true, Ordering::AcqRel) {
+        // Mostly it is on, and reading that takes it from no other core.
+        if !self.sweeping.load(Ordering::SeqCst) && !self.sweeping.swap(true, Ordering::SeqCst) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
 
     /// Drops what is too old, too long idle or closed by the peer, and takes out what is beyond
-    /// `max_idle`, the coldest first, unless it was wanted since the last time. Says whether anything
-    /// is left.
-    fn drop_dead(&self) -> (bool, Vec<Idle<D::Io>>) {
+    /// `max_idle` unless it was wanted since the last time. Says whether to come again.
+    fn drop_dead(&self) -> (bool, Vec<Box<One<D::Io>>>) {
         let now = moment::now();
-        let mut state = self.state();
-        state
-            .idle
-            .retain_mut(|idle| now < idle.until && idle.one.is_reusable());
-        let beyond = state.idle.len().saturating_sub(self.keep.max_idle);
-        let is_cold = |idle: &&Idle<D::Io>| now.duration_since(idle.since) >= SWEEP_EVERY;
-        let cold = state.idle.iter().take(beyond).take_while(is_cold).count();
-        let surplus = state.idle.drain(..cold).collect();
+        let surplus = self.idle.sweep(now, self.keep.max_idle, SWEEP_EVERY);
         let limit = self.keep.idle;
-        state
+        self.state()
             .shared
             .retain(|shared| shared.is_open(now) && !shared.is_idle(now, limit));
-        let left = !state.idle.is_empty() || !state.shared.is_empty();
-        if !left {
-            // Inside the lock, so that what is given back next starts a new sweep.
-            self.sweeping.store(false, Ordering::Release);
+        if self.keeps_any() {
+            return (true, surplus);
         }
-        (left, surplus)
+        self.sweeping.store(false, Ordering::SeqCst);
+        // Who kept one before it was stored has started no sweep.
+        let again = self.keeps_any() && !self.sweeping.swap(true, Ordering::SeqCst);
+        (again, surplus)
+    }
+
+    fn keeps_any(&self) -> bool {
+        !self.idle.is_empty() || !self.state().shared.is_empty()
     }
 
     fn state(&self) -> MutexGuard<'_, State<D::Io>> {
@@ -379,6 +416,8 @@ impl<'p, D: Dial> Waiting<'p, D> {
         let mut state = pool.state();
         state.waiting.retain(|waiter| !waiter.is_closed());
         state.waiting.push_back(sender);
+        pool.waiting.store(state.waiting.len(), Ordering::SeqCst);
+        drop(state);
         Waiting { pool, given }
     }
 }

@@ -25,6 +25,7 @@ impl<D: Dial> Service<D> {
         settings: &settings::Service,
         dial: &Arc<D>,
         tasks: &Tasks,
+        workers: usize,
     ) -> Result<Service<D>, String> {
         let config = OnceLock::new();
         let pools = settings
@@ -33,7 +34,7 @@ impl<D: Dial> Service<D> {
             .map(|endpoint| {
                 let secure = secure(settings, endpoint, &config)?;
                 let (dial, tasks) = (dial.clone(), tasks.clone());
-                Ok(Pool::new(settings, endpoint, secure, dial, tasks))
+                Ok(Pool::new(settings, endpoint, secure, dial, tasks, workers))
             })
             .collect::<Result<Vec<_>, String>>()
             .map_err(|message| format!("service `{}`: {message}", settings.name))?;

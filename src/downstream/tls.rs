@@ -124,6 +124,14 @@ pub enum Stream<T> {
 }
 
 impl<T> Stream<T> {
+    /// What it runs over.
+    pub fn io_mut(&mut self) -> &mut T {
+        match self {
+            Stream::Plain(io) => io,
+            Stream::Secure(stream) => stream.get_mut().0,
+        }
+    }
+
     /// Whether HTTP/2 was agreed on.
     pub fn chose_h2(&self) -> bool {
         match self {

@@ -4,9 +4,11 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -15,7 +17,8 @@ use crate::engine::fetch::Fetch;
 use crate::moment;
 use crate::server::addresses::Place;
 use crate::server::drain::{Drain, Phase};
-use crate::server::{Counts, Server, connection, identity};
+use crate::server::load::Counts;
+use crate::server::{Server, connection, identity};
 use crate::telemetry::log::{Level, Log};
 
 /// How long nothing is taken after an error that is ours: too many files open, no memory.
@@ -24,16 +27,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often it is logged that clients have too many connections.
 const SELDOM: Duration = Duration::from_secs(10);
 
-/// Serves `listener` until a drain has ended. The cap on connections is that of the state in force
-/// now; over it connections wait in the system's queue.
+/// Serves `listener` until a drain has ended, each connection on one of its workers. The cap on connections
+/// is that of the state in force now; over it connections wait in the system's queue.
 pub async fn serve<F: Fetch + 'static>(server: Arc<Server<F>>, listener: TcpListener) {
     let cap = server.state().table.server.limits.connections;
     let permits = Arc::new(Semaphore::new(cap.min(Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
+    let desks: Vec<Desk> = server.workers.iter().map(Desk::new).collect();
     let drain = server.drain.clone();
     let log = server.telemetry.log();
     tokio::select! {
-        () = take(&server, &listener, &permits, &mut connections) => {}
+        () = take(&server, &listener, &desks, &permits, &mut connections) => {}
         () = drain.reached(Phase::Closing) => {}
         () = proceed(&server) => {}
     }
@@ -51,6 +55,7 @@ pub async fn serve<F: Fetch + 'static>(server: Arc<Server<F>>, listener: TcpList
 async fn take<F: Fetch + 'static>(
     server: &Arc<Server<F>>,
     listener: &TcpListener,
+    desks: &[Desk],
     permits: &Arc<Semaphore>,
     connections: &mut JoinSet<()>,
 ) {
@@ -61,8 +66,11 @@ async fn take<F: Fetch + 'static>(
             accepted = next(listener, permits) => match accepted {
                 Ok((stream, peer, permit)) => match place(server, peer) {
                     Some(place) => {
-                        let open = Open::new(server.counts().clone(), place, permit);
-                        start(server, stream, peer, open, connections);
+                        let desk = least_busy(desks);
+                        let open = Open::new(server.counts().clone(), desk, place, permit);
+                        if let Err(error) = desk.start(server, stream, peer, open, connections) {
+                            rest(&error, log).await;
+                        }
                     }
                     None => refused.add(server),
                 },
@@ -146,36 +154,80 @@ async fn rest(error: &io::Error, log: &Log) {
     sleep(PAUSE).await;
 }
 
-fn start<F: Fetch + 'static>(
-    server: &Arc<Server<F>>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    open: Open,
-    connections: &mut JoinSet<()>,
-) {
-    // Without it small answers wait; that it cannot be set is no reason not to answer.
-    let _ = stream.set_nodelay(true);
-    let server = server.clone();
-    connections.spawn(moment::by_turns(async move {
-        let _open = open;
-        let state = server.state();
-        let drain = server.drain.clone();
-        connection::run(stream, peer, &state.table.server, server, &drain).await;
-    }));
+/// A worker, and how many connections it has.
+struct Desk {
+    runtime: Handle,
+    /// The one that takes connections does it all.
+    is_here: bool,
+    connections: Arc<AtomicUsize>,
+}
+
+/// The one with the fewest connections, of several the first.
+fn least_busy(desks: &[Desk]) -> &Desk {
+    let connections = |desk: &&Desk| desk.connections.load(Ordering::Relaxed);
+    desks
+        .iter()
+        .min_by_key(connections)
+        .expect("there is a worker")
+}
+
+impl Desk {
+    fn new(runtime: &Handle) -> Desk {
+        Desk {
+            runtime: runtime.clone(),
+            is_here: runtime.id() == Handle::current().id(),
+            connections: Arc::default(),
+        }
+    }
+
+    /// Serves a connection in the worker's runtime, which looks after its socket from then on. Fails
+    /// where the system does not let it.
+    fn start<F: Fetch + 'static>(
+        &self,
+        server: &Arc<Server<F>>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        open: Open,
+        connections: &mut JoinSet<()>,
+    ) -> io::Result<()> {
+        // Without it small answers wait; that it cannot be set is no reason not to answer.
+        let _ = stream.set_nodelay(true);
+        let stream = match self.is_here {
+            true => stream,
+            false => {
+                let stream = stream.into_std()?;
+                let _worker = self.runtime.enter();
+                TcpStream::from_std(stream)?
+            }
+        };
+        let server = server.clone();
+        let work = async move {
+            let _open = open;
+            let state = server.state();
+            let drain = server.drain.clone();
+            connection::run(stream, peer, &state.table.server, server, &drain).await;
+        };
+        connections.spawn_on(moment::by_turns(work), &self.runtime);
+        Ok(())
+    }
 }
 
 /// Counts a connection while it is open.
 struct Open {
     counts: Arc<Counts>,
+    of_worker: Arc<AtomicUsize>,
     _place: Place,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Open {
-    fn new(counts: Arc<Counts>, place: Place, permit: OwnedSemaphorePermit) -> Open {
+    fn new(counts: Arc<Counts>, desk: &Desk, place: Place, permit: OwnedSemaphorePermit) -> Open {
         counts.begin_connection();
+        let of_worker = desk.connections.clone();
+        of_worker.fetch_add(1, Ordering::Relaxed);
         Open {
             counts,
+            of_worker,
             _place: place,
             _permit: permit,
         }
@@ -185,6 +237,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.counts.end_connection();
+        self.of_worker.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

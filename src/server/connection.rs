@@ -11,9 +11,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
@@ -33,6 +34,26 @@ pub trait Serve: Send + Sync + 'static {
         ticket: Ticket,
         request: Request<Option<Incoming>>,
     ) -> impl Future<Output = Response<Answer>> + Send + 'static;
+
+    /// Does `work`, one request of a connection that carries many at a time, where there is room for it.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(work);
+    }
+}
+
+/// Spawns what belongs to an HTTP/2 connection.
+struct Spawn<S>(Arc<S>);
+
+impl<S> Clone for Spawn<S> {
+    fn clone(&self) -> Self {
+        Spawn(self.0.clone())
+    }
+}
+
+impl<S: Serve, W: Future<Output = ()> + Send + 'static> Executor<W> for Spawn<S> {
+    fn execute(&self, work: W) {
+        self.0.spawn(work);
+    }
 }
 
 /// Flow control windows for what clients send (Envoy's advice for an edge).
@@ -167,7 +188,7 @@ async fn run_two<I, S>(
     let header_list = 2 * (limits.header_bytes + limits.uri) + fields;
     let header_list = u32::try_from(header_list).unwrap_or(u32::MAX);
     let mut connection = pin!(
-        http2::Builder::new(TokioExecutor::new())
+        http2::Builder::new(Spawn(service.clone()))
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(header_list)

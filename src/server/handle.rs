@@ -76,6 +76,14 @@ struct Head {
 }
 
 impl<F: Fetch + 'static> Serve for Server<F> {
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let assigned = self.load.assign();
+        self.workers.get(assigned.worker).spawn(async move {
+            work.await;
+            drop(assigned);
+        });
+    }
+
     /// No `async fn`: the future would hold its arguments twice.
     fn serve(
         self: Arc<Self>,
@@ -265,7 +273,7 @@ impl<F: Fetch + 'static> Server<F> {
         check(&head.parts, &settings.limits)?;
         let (route, parameters) = find(state, head)?;
         report.note(|finished| finished.route = Some(route.clone()));
-        let _turn = self.load.turns.begin(route.calls.len()).await;
+        let _turn = self.load.here().turns.begin(route.calls.len()).await;
         let is_trusted = identity::is_trusted(ticket.link().peer.ip(), &settings.trusted);
         let deadline =
             clock::deadline(head.started, route.timeout, &head.parts.headers, is_trusted)

@@ -21,6 +21,7 @@ pub mod identity;
 pub mod known;
 pub mod lag;
 pub mod link;
+pub mod load;
 pub mod plain;
 pub mod query;
 pub mod report;
@@ -32,7 +33,6 @@ pub mod woken;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -42,10 +42,10 @@ use crate::policy::memory::Memory;
 use crate::server::addresses::Addresses;
 use crate::server::detached::Queue;
 use crate::server::drain::Drain;
-use crate::server::lag::Lag;
-use crate::server::turn::Turns;
+use crate::server::load::{Counts, Load};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Meters;
+use crate::worker::Workers;
 
 /// What a request is answered from: taken once when it arrives, kept to its end.
 pub struct State<F> {
@@ -63,28 +63,26 @@ pub struct Server<F> {
     drain: Drain,
     detached: Queue,
     load: Load,
+    workers: Workers,
     addresses: Arc<Addresses>,
 }
 
 impl<F: Fetch + 'static> Server<F> {
-    /// `memory` is what all bodies of the process share. Must be called in a runtime.
+    /// `memory` is what all bodies of the process share.
     pub fn new(
         state: State<F>,
         telemetry: Arc<Telemetry>,
         drain: Drain,
         memory: Memory,
+        workers: Workers,
     ) -> Server<F> {
         Server {
             state: ArcSwap::from_pointee(state),
             telemetry,
             drain,
             detached: Queue::default(),
-            load: Load {
-                counts: Arc::default(),
-                memory,
-                lag: Arc::default(),
-                turns: Turns::new(),
-            },
+            load: Load::new(memory, workers.count()),
+            workers,
             addresses: Arc::default(),
         }
     }
@@ -106,49 +104,5 @@ impl<F: Fetch + 'static> Server<F> {
 
     pub fn load(&self) -> &Load {
         &self.load
-    }
-}
-
-/// What the process has to do, and how hard that is. Clones tell the same.
-#[derive(Clone, Debug)]
-pub struct Load {
-    pub counts: Arc<Counts>,
-    pub memory: Memory,
-    /// Somebody has to measure it: [`Lag::measure`].
-    pub lag: Arc<Lag>,
-    pub turns: Arc<Turns>,
-}
-
-/// What a server has under way.
-#[derive(Debug, Default)]
-pub struct Counts {
-    connections: AtomicUsize,
-    requests: AtomicUsize,
-}
-
-impl Counts {
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Requests whose answer was not written to its end yet.
-    pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    fn begin_connection(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn end_connection(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn begin_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn end_request(&self) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::engine::code::Code;
 use crate::moment;
-use crate::server::Counts;
+use crate::server::load::Counts;
 use crate::telemetry::metrics::Meters;
 use crate::telemetry::{Finished, Telemetry};
 

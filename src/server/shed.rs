@@ -6,14 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::plan::settings;
 use crate::policy::retry_after;
 use crate::policy::shed::{self, COHORTS, Pressure, Priority, Verdict};
-use crate::server::Load;
+use crate::server::load::Load;
 
 const HOUR: u64 = 3600;
 
 /// What becomes of a request that is counted in `load` already.
 pub fn judge(load: &Load, limits: &settings::Shed, priority: Priority, client: IpAddr) -> Verdict {
     let pressure = Pressure {
-        lag: (load.lag.now(), limits.lag),
+        lag: (load.here().lag.now(), limits.lag),
         in_flight: (load.counts.requests().saturating_sub(1), limits.in_flight),
         memory: (load.memory.reserved(), load.memory.limit()),
     };

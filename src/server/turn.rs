@@ -9,26 +9,22 @@
 //! runtime has gone through all that was ready; while services take their time nothing is ready, so that
 //! nobody waits.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::task::Poll;
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
-/// With fewer calls under way for each worker of the runtime nobody waits.
+/// With fewer calls under way nobody waits.
 const FREE: usize = 48;
 
-/// How many begin in a round, for each worker.
+/// How many begin in a round.
 const AT_ONCE: usize = 4;
 
-/// Who is under way, and who waits to begin, in order of arrival.
+/// Who is under way on a worker, and who waits to begin, in order of arrival.
 #[derive(Debug)]
 pub struct Turns {
-    workers: usize,
     /// Calls of those who have begun, as their routes list them: of a `for_each` it is one.
     under_way: AtomicUsize,
     waiting: AtomicUsize,
@@ -58,10 +54,9 @@ impl Drop for Turn<'_> {
 }
 
 impl Turns {
-    /// Those of the runtime that this is called in.
+    /// Nobody is under way.
     pub fn new() -> Arc<Turns> {
         Arc::new(Turns {
-            workers: Handle::current().metrics().num_workers(),
             under_way: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             permits: Semaphore::new(0),
@@ -71,8 +66,7 @@ impl Turns {
 
     /// Waits until it is time to begin what makes so many calls.
     pub async fn begin(self: &Arc<Self>, calls: usize) -> Turn<'_> {
-        let is_free =
-            self.waiting.load(SeqCst) == 0 && self.under_way.load(SeqCst) < FREE * self.workers;
+        let is_free = self.waiting.load(SeqCst) == 0 && self.under_way.load(SeqCst) < FREE;
         if !is_free {
             let _waiting = count(&self.waiting, 1);
             self.lead();
@@ -98,12 +92,8 @@ impl Turns {
         loop {
             // Comes back after a look at the sockets.
             yield_now().await;
-            if self.workers > 1 {
-                // There it stands before all others then.
-                behind_what_is_ready().await;
-            }
             let waiting = self.waiting.load(SeqCst);
-            let owed = waiting.min(AT_ONCE * self.workers);
+            let owed = waiting.min(AT_ONCE);
             // A permit of somebody who is gone is there already.
             let there = self.permits.available_permits();
             match owed.checked_sub(there) {
@@ -121,19 +111,6 @@ impl Turns {
             }
         }
     }
-}
-
-/// Lets all run that may run now: a task that wakes itself goes to the end of the queue.
-async fn behind_what_is_ready() {
-    let mut is_woken = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut is_woken, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use anabranch::server::drain::Drain;
 use anabranch::server::{Server, State, connection};
 use anabranch::telemetry::Telemetry;
 use anabranch::telemetry::log::Log;
+use anabranch::worker::Workers;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
@@ -202,7 +203,13 @@ fn server(fetch: Arc<Service>, drain: Drain) -> Server<Service> {
         meters: Arc::new(telemetry.meters(&TABLE)),
         fetch,
     };
-    Server::new(state, telemetry, drain, Memory::new(1 << 30))
+    Server::new(
+        state,
+        telemetry,
+        drain,
+        Memory::new(1 << 30),
+        Workers::alone(),
+    )
 }
 
 // === What is sent, read once more in the plainest way

@@ -21,6 +21,7 @@ use anabranch::server::drain::Drain;
 use anabranch::server::{Server, State, connection};
 use anabranch::telemetry::Telemetry;
 use anabranch::telemetry::log::{Form, Log};
+use anabranch::worker::Workers;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -87,7 +88,13 @@ fn assemble(table: Table, pipes: Pipes, telemetry: &Arc<Telemetry>) -> Simulated
         meters,
         fetch: Arc::new(client.expect("the services can be used")),
     };
-    let server = Arc::new(Server::new(state, telemetry.clone(), drain.clone(), memory));
+    let server = Arc::new(Server::new(
+        state,
+        telemetry.clone(),
+        drain.clone(),
+        memory,
+        Workers::alone(),
+    ));
     Simulated {
         server,
         drain,
@@ -124,6 +131,7 @@ impl World {
             paths: vec![parts.folder.path().to_owned()],
             watch: Mode::Off,
             log: Log::to(parts.lines.clone(), Form::Json),
+            workers: 2,
         };
         let running = app::start(options).await;
         let running = running.unwrap_or_else(|error| panic!("{error}"));

@@ -30,6 +30,7 @@ use crate::downstream::http1::chunks::Chunks;
 use crate::downstream::http1::writing::{Unwritten, Writing};
 use crate::downstream::meter::{Counts, Meter};
 use crate::engine::fetch::ByteStream;
+use crate::worker;
 
 /// What the head of an answer may hold, interim ones before it included.
 pub const HEAD_BYTES: usize = 64 * 1024;
@@ -90,6 +91,8 @@ pub struct One<T> {
     used: bool,
     /// After this it takes no further request.
     pub retire_at: Instant,
+    /// The worker whose runtime looks after its socket.
+    pub worker: usize,
 }
 
 enum Reading {
@@ -128,7 +131,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> One<T> {
             persists: true,
             used: false,
             retire_at,
+            worker: worker::here(),
         }
+    }
+
+    pub fn io_mut(&mut self) -> &mut T {
+        self.io.inner_mut()
     }
 
     pub fn counts(&self) -> &Arc<Counts> {

@@ -12,3 +12,4 @@ mod scenarios;
 mod secure;
 mod sharing;
 mod support;
+mod workers;

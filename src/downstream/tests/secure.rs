@@ -10,13 +10,16 @@ use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::*;
+use super::workers::{Gated, Held, call};
 use crate::downstream::dial::Tcp;
 use crate::downstream::tls;
 use crate::pem;
 use crate::plan::settings::{self, HttpVersion, Tls};
+use crate::worker::Workers;
 
 /// A certificate authority and what it signs.
 struct Authority {
@@ -155,6 +158,33 @@ async fn alpn_chooses_the_version() {
     check(&[b"h2"], HttpVersion::Two, "200 \"h2\" x1").await;
     check(&[b"http/1.1"], HttpVersion::Two, "tls_failure x1").await;
     check(&[], HttpVersion::Two, "tls_failure x1").await;
+}
+
+/// A connection lies idle for all workers; HTTP/2's is driven on the one that opened it.
+#[tokio::test]
+async fn another_worker_goes_on_with_the_same_session() {
+    let (workers, _threads) = Workers::start(2).unwrap();
+    for (http, expected) in [
+        (HttpVersion::One, "200 \"h1\" x1"),
+        (HttpVersion::Two, "200 \"h2\" x1"),
+    ] {
+        let authority = Authority::new();
+        let signed = authority.sign("users.internal", |_| ());
+        let port = serve_tls(signed, &[b"h2", b"http/1.1"], None).await;
+        let tls = trusting(&authority, "users.internal");
+        let dial = Gated(Semaphore::new(9), AtomicUsize::new(0));
+        let service = secure_service(port, tls, http);
+        let fixture = Arc::new(Fixture::of_workers(2, service, dial));
+        assert_eq!(call(workers.get(0), &fixture).await.unwrap(), expected);
+        let held = match http {
+            HttpVersion::One => Some(Held::hold(workers.get(0)).await),
+            _ => None,
+        };
+        assert_eq!(call(workers.get(1), &fixture).await.unwrap(), expected);
+        drop(held);
+        assert_eq!(call(workers.get(0), &fixture).await.unwrap(), expected);
+        assert_eq!(fixture.dial.1.load(Ordering::SeqCst), 1);
+    }
 }
 
 async fn failure(port: u16, tls: Tls) -> String {

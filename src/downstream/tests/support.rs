@@ -247,9 +247,17 @@ pub struct Fixture<D: Dial> {
 
 impl<D: Dial> Fixture<D> {
     pub fn new(service: settings::Service, dial: D) -> Fixture<D> {
+        Fixture::of_workers(1, service, dial)
+    }
+
+    /// One whose calls are made on so many workers.
+    pub fn of_workers(workers: usize, service: settings::Service, dial: D) -> Fixture<D> {
         fastrand::seed(7);
         let (heard, dial) = (Arc::new(Heard::default()), Arc::new(dial));
-        let process = Process::new(Tasks::new(64), Memory::new(1 << 30));
+        let process = Process {
+            workers,
+            ..Process::new(Tasks::new(64), Memory::new(1 << 30))
+        };
         let client = Client::new(
             &table(service),
             dial.clone(),

@@ -137,12 +137,22 @@ async fn what_is_optional_goes_first() {
 #[tokio::test(start_paused = true)]
 async fn lag_turns_away_too() {
     let world = World::with(ROUTES, crowded(50));
-    world.server.load().lag.pretend(Duration::from_millis(53));
+    world
+        .server
+        .load()
+        .here()
+        .lag
+        .pretend(Duration::from_millis(53));
     is_refused(&get(&world, "/items/1").await);
     assert_eq!(get(&world, "/vital/1").await.status, 200);
     let series = "anabranch_shed_total{priority=\"normal\",cause=\"lag\"}";
     assert_eq!(world.metric(series), Some(1.0));
-    world.server.load().lag.pretend(Duration::from_millis(5));
+    world
+        .server
+        .load()
+        .here()
+        .lag
+        .pretend(Duration::from_millis(5));
     assert_eq!(get(&world, "/items/1").await.status, 200);
 }
 
@@ -159,7 +169,7 @@ calls:
 response: { body: { a: $.a.body.at, b: $.b.body.at } }
 ",
     );
-    let turns = &world.server.load().turns;
+    let turns = &world.server.load().here().turns;
     let (mut client, _task) = world.connect();
     let request = "GET /two/slow-900 HTTP/1.1\r\nhost: h\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();

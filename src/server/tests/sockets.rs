@@ -1,4 +1,5 @@
-//! The server on loopback sockets, in real time: drain, the cap, a second signal.
+//! The server on loopback sockets, in real time, of two workers: who answers what, drain, the cap, a second
+//! signal.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -56,9 +57,9 @@ async fn under_way(world: &World, requests: usize, connections: usize) {
 }
 
 /// Scenario 21 of `resilience.md` §6.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_drain_loses_no_request() {
-    let world = World::new(ROUTES);
+    let world = World::of_workers(2, ROUTES, |_| {});
     let (address, served) = start(&world).await;
     let mut idle = Vec::new();
     for _ in 0..20 {
@@ -111,9 +112,9 @@ async fn a_drain_loses_no_request() {
     assert_eq!(world.server.counts().requests(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_second_signal_ends_at_once() {
-    let world = World::new(ROUTES);
+    let world = World::of_workers(2, ROUTES, |_| {});
     let (address, served) = start(&world).await;
     let mut stream = connect(address).await;
     send(&mut stream, "/slow-9000").await;
@@ -127,9 +128,9 @@ async fn a_second_signal_ends_at_once() {
     assert_eq!(world.server.counts().connections(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn over_the_cap_connections_wait() {
-    let world = World::new(&ROUTES.replace("connections: 80", "connections: 2"));
+    let world = World::of_workers(2, ROUTES, |table| table.server.limits.connections = 2);
     let (address, _served) = start(&world).await;
     let mut first = connect(address).await;
     let mut second = connect(address).await;
@@ -150,9 +151,9 @@ async fn over_the_cap_connections_wait() {
     assert!(answer(&mut third).await.starts_with("HTTP/1.1 200"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn an_address_has_so_many_connections_and_no_more() {
-    let world = World::with(ROUTES, |table| table.server.limits.per_address = Some(2));
+    let world = World::of_workers(2, ROUTES, |table| table.server.limits.per_address = Some(2));
     let (address, _served) = start(&world).await;
     let mut first = connect(address).await;
     let mut second = connect(address).await;
@@ -181,9 +182,9 @@ async fn an_address_has_so_many_connections_and_no_more() {
     assert!(answer(&mut again).await.starts_with("HTTP/1.1 200"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn whoever_is_trusted_has_any_number_of_connections() {
-    let world = World::with(ROUTES, |table| {
+    let world = World::of_workers(2, ROUTES, |table| {
         table.server.limits.per_address = Some(1);
         table.server.trusted = vec!["127.0.0.0/8".parse().unwrap()];
     });
@@ -202,9 +203,9 @@ async fn whoever_is_trusted_has_any_number_of_connections() {
 }
 
 /// Unread bytes must not take the answer with them when the connection is closed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refusal_arrives_although_more_was_sent() {
-    let world = World::new(ROUTES);
+    let world = World::of_workers(2, ROUTES, |_| {});
     let (address, _served) = start(&world).await;
     for _ in 0..20 {
         let mut stream = connect(address).await;
@@ -217,4 +218,60 @@ async fn a_refusal_arrives_although_more_was_sent() {
         assert!(text.starts_with("HTTP/1.1 405"), "{text}");
         assert!(text.contains("connection: close"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn connections_are_spread_and_stay_where_they_are() {
+    let world = World::of_workers(2, ROUTES, |_| {});
+    let (address, _served) = start(&world).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = connect(address).await;
+        send(&mut stream, "/a").await;
+        answer(&mut stream).await;
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        send(stream, "/a").await;
+        answer(stream).await;
+    }
+    let workers = || std::mem::take(&mut *world.fetch.workers.lock().unwrap());
+    assert_eq!(workers(), [0, 1, 0, 1, 0, 1, 0, 1]);
+    // Two of the same worker go, and the next two take their places.
+    drop(streams.remove(2));
+    drop(streams.remove(0));
+    under_way(&world, 0, 2).await;
+    for _ in 0..2 {
+        let mut stream = connect(address).await;
+        send(&mut stream, "/a").await;
+        answer(&mut stream).await;
+        streams.push(stream);
+    }
+    assert_eq!(workers(), [0, 0]);
+}
+
+/// The requests of a connection that carries many at a time are done by its worker until it has eight more
+/// than another.
+#[tokio::test]
+async fn the_requests_of_one_client_are_spread_where_they_are_many() {
+    let world = World::of_workers(2, ROUTES, |_| {});
+    let (address, _served) = start(&world).await;
+    let io = TokioIo::new(connect(address).await);
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), io)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let answers: Vec<_> = (0..12)
+        .map(|_| {
+            let request = Request::get("http://h/slow-400");
+            tokio::spawn(client.send_request(request.body(Empty::new()).unwrap()))
+        })
+        .collect();
+    under_way(&world, 12, 1).await;
+    for answer in answers {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    }
+    let of_second: usize = world.fetch.workers.lock().unwrap().iter().sum();
+    assert_eq!(of_second, 2, "of twelve");
 }

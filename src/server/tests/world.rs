@@ -30,6 +30,7 @@ use crate::server::drain::Drain;
 use crate::server::{Server, State};
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{Form, Log};
+use crate::worker::{self, Threads, Workers};
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
@@ -56,6 +57,8 @@ pub fn table(text: &str) -> Table {
 pub struct Scripted {
     /// The targets of all calls, and the bodies of those that are passed.
     pub calls: Mutex<Vec<String>>,
+    /// On which workers they were made.
+    pub workers: Mutex<Vec<usize>>,
     pub cancelled: Arc<AtomicUsize>,
     /// What a passed call of `/fed` answers, piece by piece.
     pub feed: Mutex<Option<mpsc::Receiver<Bytes>>>,
@@ -68,6 +71,7 @@ impl Scripted {
 
     async fn act(&self, exchange: &Exchange) -> Result<(), CallError> {
         self.calls.lock().unwrap().push(exchange.target.clone());
+        self.workers.lock().unwrap().push(worker::here());
         let cancelled = Cancelled(Some(self.cancelled.clone()));
         let last = exchange.target.rsplit('/').next().unwrap();
         if let Some(wait) = last.strip_prefix("slow-") {
@@ -236,6 +240,7 @@ pub struct World {
     pub drain: Drain,
     pub memory: Memory,
     lines: Lines,
+    _threads: Threads,
 }
 
 impl World {
@@ -245,6 +250,12 @@ impl World {
 
     /// A world with settings that differ from those of its text.
     pub fn with(text: &str, change: impl Fn(&mut Table)) -> World {
+        World::of_workers(1, text, change)
+    }
+
+    /// One in which so many workers answer.
+    pub fn of_workers(count: usize, text: &str, change: impl Fn(&mut Table)) -> World {
+        let (workers, threads) = Workers::start(count).unwrap();
         let lines = Lines::default();
         let telemetry = Arc::new(Telemetry::new(Log::to(lines.clone(), Form::Json)));
         let fetch = Arc::new(Scripted::default());
@@ -259,12 +270,14 @@ impl World {
                 telemetry.clone(),
                 drain.clone(),
                 memory.clone(),
+                workers,
             )),
             fetch,
             telemetry,
             drain,
             memory,
             lines,
+            _threads: threads,
         }
     }
 
