@@ -385,21 +385,16 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         let own_end = attempt.permit.since() + self.call().attempt_timeout;
         let deadline = self.exchange.deadline;
         if number < self.most_attempts() && own_end + LEAST_TIME <= deadline {
-            tokio::select! {
-                biased;
-                ended = &mut work => return ended,
-                () = alarm::until(own_end) => {}
+            if let Some(ended) = alarm::within(own_end, &mut work).await {
+                return ended;
             }
             if self.may_cut(number, attempt) {
                 attempt.cut();
                 return Err(attempt.timed_out(own_end).into());
             }
         }
-        tokio::select! {
-            biased;
-            ended = work => ended,
-            () = alarm::until(deadline) => Err(attempt.timed_out(deadline).into()),
-        }
+        let ended = alarm::within(deadline, work).await;
+        ended.unwrap_or_else(|| Err(attempt.timed_out(deadline).into()))
     }
 
     /// Whether another attempt may start in place of this one: by the words of the call, with a

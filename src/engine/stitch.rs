@@ -1,10 +1,8 @@
 //! Writes the reply of a run that has ended: the stitched answer, a passed one, or a problem.
 
-use std::future::{Ready, ready};
 use std::pin::pin;
 
 use bytes::Bytes;
-use futures_util::future::Either;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::boxed;
@@ -36,24 +34,21 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Ends a run whose calls are all settled, or whose route has failed. Only a call that is passed is
 /// waited for.
-pub fn reply<'a, F: Fetch>(
-    run: &'a mut Run<'_>,
-    fetch: &'a F,
-) -> Either<Ready<Box<Reply>>, impl Future<Output = Box<Reply>> + Send> {
+pub async fn reply<F: Fetch>(run: &mut Run<'_>, fetch: &F) -> Box<Reply> {
     run.write_errors();
     if run.failure.is_none()
         && let ResponseBody::Pass(call) = run.route.response.body
     {
         // In a box, so that stitched answers do not carry such a call about.
-        return Either::Right(boxed::pinned(|| pass(run, call, fetch)));
+        return boxed::pinned(|| pass(run, call, fetch)).await;
     }
-    Either::Left(ready(match run.failure.take() {
+    match run.failure.take() {
         Some(failure) => run.fail(failure),
         None => match run.stitch() {
             Ok(answer) => run.answer(answer),
             Err(failure) => run.fail(failure),
         },
-    }))
+    }
 }
 
 /// The stitched answer before it is sent.
@@ -158,11 +153,8 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
     };
     let body = streamed(run).map_or(StreamedRequest::Buffered, StreamedRequest::Stream);
     let opening = pin!(fetch.open(exchange.into(), body));
-    tokio::select! {
-        biased;
-        opened = opening => opened,
-        () = alarm::until(run.end) => failed(CallError::new(Code::Timeout), 1),
-    }
+    let opened = alarm::within(run.end, opening).await;
+    opened.unwrap_or_else(|| failed(CallError::new(Code::Timeout), 1))
 }
 
 fn streamed(run: &Run<'_>) -> Option<ByteStream> {

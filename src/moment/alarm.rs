@@ -45,6 +45,16 @@ pub fn until(moment: Instant) -> Alarm {
     }
 }
 
+/// What `work` comes to; `None` if it has not ended by `moment`. Whoever ends at that moment has ended.
+pub async fn within<W: Future + Unpin>(moment: Instant, mut work: W) -> Option<W::Output> {
+    let mut alarm = until(moment);
+    poll_fn(|context| match Pin::new(&mut work).poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Pin::new(&mut alarm).poll(context).map(|()| None),
+    })
+    .await
+}
+
 impl Timer {
     fn of(moment: Instant) -> Timer {
         let runtime = Handle::current().id();
@@ -202,15 +212,23 @@ mod tests {
     #[tokio::test]
     async fn rings_for_who_has_used_up_the_task_s_budget() {
         let started = Instant::now();
-        let work = async {
+        let work = pin!(async {
             while started.elapsed() < 20 * SECOND {
                 tokio::task::consume_budget().await;
             }
-        };
-        tokio::select! {
-            biased;
-            () = work => panic!("it was not ended"),
-            () = until(started + Duration::from_millis(50)) => {}
+        });
+        let soon = started + Duration::from_millis(50);
+        assert_eq!(within(soon, work).await, None, "it was not ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_in_time_or_in_the_same_moment_has_ended() {
+        for (takes, expected) in [(0, Some(())), (4, Some(())), (5, Some(())), (6, None)] {
+            let started = Instant::now();
+            let work = Box::pin(tokio::time::sleep(takes * SECOND));
+            let ended = within(started + 5 * SECOND, work).await;
+            assert_eq!(ended, expected, "{takes} s");
+            assert_eq!(started.elapsed(), takes.min(5) * SECOND);
         }
     }
 
