@@ -722,7 +722,10 @@ const HELP_GAUGES: [(&str, &str); 8] = [
         BUDGET_TOKENS,
         "Retries and hedges that may be made at this moment.",
     ),
-    (SCHEDULER_LAG, "How late tasks get to run."),
+    (
+        SCHEDULER_LAG,
+        "How late tasks get to run, of several cores on the latest.",
+    ),
     (MEMORY_RESERVED, "What bodies take at this moment."),
     (GENERATION, "The generation in force."),
     (

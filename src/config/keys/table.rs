@@ -584,7 +584,7 @@ pub const SHED: &[Key] = &[
         "lag",
         Duration,
         "20ms",
-        "how late the process may get to its work",
+        "how late the core that serves a connection may get to its work",
     ),
     key(
         "in_flight",
