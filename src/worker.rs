@@ -1,12 +1,12 @@
 //! The threads that requests are answered on: one for each core, each with a runtime of its own.
 //!
-//! A task ends on the worker that it began on. So what it holds stays in the caches of one core, and no
-//! core wakes another; `docs/performance.md` has what that is worth. With one core the runtime that is
-//! there already does all.
+//! A task ends on the worker that it began on. So what it holds stays in the caches of one core, and cores
+//! hardly ever wake each other; `docs/performance.md` has what that is worth. With one core the runtime that
+//! is there already does all.
 
 use std::cell::Cell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{self, Handle};
@@ -19,6 +19,12 @@ thread_local! {
 /// The number of the worker whose thread this is, less than their count; 0 on every other thread.
 pub fn here() -> usize {
     HERE.get()
+}
+
+/// Makes this thread one of that number, for tests that have no runtime there.
+#[cfg(test)]
+pub fn pretend(number: usize) {
+    HERE.set(number);
 }
 
 /// The runtimes of all workers, by number; never empty. Clones are the same.
@@ -66,13 +72,16 @@ impl Workers {
 
 impl Thread {
     fn start(number: usize) -> io::Result<(Handle, Thread)> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (sender, started) = mpsc::channel();
         let work = move || {
             HERE.set(number);
+            // Made here: where no thread can be had, one of an asynchronous caller must not drop it.
+            let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(sender.send(Err(error))),
+            };
+            let _ = sender.send(Ok(runtime.handle().clone()));
             // An error is that the sender is gone, which is how it is told.
             let _ = runtime.block_on(stopped);
             // A lookup of a name that hangs keeps nobody.
@@ -83,6 +92,7 @@ impl Thread {
             stop: Some(stop),
             thread: Some(thread::Builder::new().name(name).spawn(work)?),
         };
+        let handle = started.recv().map_err(io::Error::other)??;
         Ok((handle, thread))
     }
 }
@@ -102,6 +112,8 @@ impl Drop for Threads {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
 
     #[tokio::test]
@@ -130,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn with_the_threads_their_tasks_end() {
         let (workers, threads) = Workers::start(2).unwrap();
-        let (sender, receiver) = oneshot::channel::<()>();
+        let (sender, mut receiver) = oneshot::channel::<()>();
         let (begun, has_begun) = oneshot::channel();
         let task = workers.get(1).spawn(async move {
             let _held = sender;
@@ -139,7 +151,11 @@ mod tests {
         });
         has_begun.await.unwrap();
         drop(threads);
-        assert!(receiver.await.is_err(), "what it held is dropped");
+        assert_eq!(
+            receiver.try_recv(),
+            Err(TryRecvError::Closed),
+            "what it held is dropped"
+        );
         assert!(task.await.unwrap_err().is_cancelled());
         let late = workers.get(1).spawn(async {});
         assert!(late.await.unwrap_err().is_cancelled());

@@ -30,10 +30,20 @@ pub trait Dial: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Io, Code>> + Send;
 
     /// Lets the runtime of this thread look after `io` from now on, in place of the one that it was
-    /// opened in. What no runtime looks after stays as it is.
-    fn adopt(_io: &mut Self::Io) -> io::Result<()> {
-        Ok(())
+    /// opened in. With what no runtime looks after there is nothing to do.
+    fn adopt(_io: &mut Self::Io) -> Adopted {
+        Adopted::Moved
     }
+}
+
+/// What became of a connection that another runtime looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    Moved,
+    /// The system does not let it. It is as it was, and can be used: the other runtime wakes who waits.
+    Stays,
+    /// The other side has closed it.
+    Closed,
 }
 
 /// TCP, with names from the system's resolver.
@@ -68,13 +78,34 @@ impl Dial for Tcp {
         Ok(stream)
     }
 
-    /// Four calls of the system, where a connection opened anew takes a way to the service and back.
+    /// Five calls of the system, where a connection opened anew takes a way to the service and back.
     #[cfg(unix)]
-    fn adopt(stream: &mut TcpStream) -> io::Result<()> {
+    fn adopt(stream: &mut TcpStream) -> Adopted {
         use std::os::fd::AsFd;
-        let again = stream.as_fd().try_clone_to_owned()?;
-        *stream = TcpStream::from_std(again.into())?;
-        Ok(())
+        let Ok(again) = stream.as_fd().try_clone_to_owned() else {
+            return Adopted::Stays;
+        };
+        let again = std::net::TcpStream::from(again);
+        // The other runtime may not have come to hear of it, and this one hears of it only later.
+        let is_open = match again.peek(&mut [0]) {
+            Ok(count) => count > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if !is_open {
+            return Adopted::Closed;
+        }
+        match TcpStream::from_std(again) {
+            Ok(moved) => {
+                *stream = moved;
+                Adopted::Moved
+            }
+            Err(_) => Adopted::Stays,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn adopt(_stream: &mut TcpStream) -> Adopted {
+        Adopted::Stays
     }
 }
 

@@ -23,10 +23,12 @@ pub struct Stacks<T: Wire> {
 #[repr(align(128))]
 struct Stack<T: Wire>(Mutex<Vec<Idle<T>>>);
 
-struct Idle<T: Wire> {
-    one: Box<One<T>>,
-    since: Instant,
-    until: Instant,
+/// A connection that lies idle.
+pub struct Idle<T: Wire> {
+    pub one: Box<One<T>>,
+    pub since: Instant,
+    /// After this it is not taken any more.
+    pub until: Instant,
 }
 
 impl<T: Wire> Stacks<T> {
@@ -38,16 +40,16 @@ impl<T: Wire> Stacks<T> {
         }
     }
 
-    /// Lays `one` down on top, to be taken before `until`; drops it if they are closed.
-    pub fn put(&self, one: Box<One<T>>, since: Instant, until: Instant) {
+    /// Lays `idle` down on top; drops it if they are closed.
+    pub fn put(&self, idle: Idle<T>) {
         let mut own = self.stacks[worker::here() % self.stacks.len()].lock();
         if !self.is_closed.load(Ordering::Acquire) {
-            own.push(Idle { one, since, until });
+            own.push(idle);
         }
     }
 
     /// The warmest one that can be used; of another worker only where this one has none.
-    pub fn take(&self, now: Instant) -> Option<Box<One<T>>> {
+    pub fn take(&self, now: Instant) -> Option<Idle<T>> {
         let (others, from_here) = self.stacks.split_at(worker::here() % self.stacks.len());
         from_here
             .iter()
@@ -67,20 +69,28 @@ impl<T: Wire> Stacks<T> {
         self.stacks.iter().all(|stack| stack.lock().is_empty())
     }
 
-    /// Drops what is too old, too long idle or closed by the peer, and takes out what is beyond `most` and
-    /// has lain for `cold`.
+    /// Drops what is too old, too long idle or closed by the peer, and takes out what is beyond `most` in
+    /// all and has lain for `cold`, the coldest first.
     pub fn sweep(&self, now: Instant, most: usize, cold: Duration) -> Vec<Box<One<T>>> {
-        let mut left = 0;
+        let mut since = Vec::new();
         for stack in &self.stacks {
             let mut stack = stack.lock();
             stack.retain_mut(|idle| now < idle.until && idle.one.is_reusable());
-            left += stack.len();
+            since.extend(stack.iter().map(|idle| idle.since));
         }
+        let mut beyond = since.len().saturating_sub(most);
+        since.retain(|since| now.duration_since(*since) >= cold);
+        since.sort_unstable();
+        let Some(last) = beyond
+            .checked_sub(1)
+            .and_then(|last| since.get(last).or(since.last()))
+        else {
+            return Vec::new();
+        };
         let mut surplus = Vec::new();
-        let mut beyond = left.saturating_sub(most);
         for stack in &self.stacks {
             let mut stack = stack.lock();
-            let is_cold = |idle: &&Idle<T>| now.duration_since(idle.since) >= cold;
+            let is_cold = |idle: &&Idle<T>| idle.since <= *last;
             let count = stack.iter().take(beyond).take_while(is_cold).count();
             surplus.extend(stack.drain(..count).map(|idle| idle.one));
             beyond -= count;
@@ -89,10 +99,10 @@ impl<T: Wire> Stacks<T> {
     }
 }
 
-fn take<T: Wire>(stack: &mut Vec<Idle<T>>, now: Instant) -> Option<Box<One<T>>> {
+fn take<T: Wire>(stack: &mut Vec<Idle<T>>, now: Instant) -> Option<Idle<T>> {
     while let Some(mut idle) = stack.pop() {
         if now < idle.until && idle.one.is_reusable() {
-            return Some(idle.one);
+            return Some(idle);
         }
     }
     None

@@ -15,9 +15,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::downstream::connection::{Lease, One, Shared, Two, Wire};
-use crate::downstream::dial::Dial;
+use crate::downstream::dial::{Adopted, Dial};
 use crate::downstream::fault::Fault;
-use crate::downstream::idle::Stacks;
+use crate::downstream::idle::{Idle, Stacks};
 use crate::downstream::tasks::Tasks;
 use crate::downstream::tls::{self, Secure, Stream};
 use crate::engine::code::Code;
@@ -44,7 +44,7 @@ pub struct Pool<D: Dial> {
     tasks: Tasks,
     idle: Stacks<D::Io>,
     state: Mutex<State<D::Io>>,
-    /// How many wait in `state`, for those who would not look else.
+    /// How many there are in `waiting` of `state` at most, for those who would not look else.
     waiting: AtomicUsize,
     /// Held while a connection is opened that many may share; keeps when and how it last failed, so
     /// that those who waited for it fail with it instead of trying one after another.
@@ -55,7 +55,7 @@ pub struct Pool<D: Dial> {
 struct State<T: Wire> {
     shared: Vec<Shared>,
     /// Those who open a connection and would take one that is given back meanwhile.
-    waiting: VecDeque<oneshot::Sender<Given<T>>>,
+    waiting: VecDeque<oneshot::Sender<Idle<T>>>,
     /// Connections that are being opened, and that nobody waits for any more.
     spare: usize,
     /// Learned by ALPN: this endpoint speaks HTTP/1.1, so that nothing is shared.
@@ -147,12 +147,16 @@ impl<D: Dial> Pool<D> {
             return self.open().await;
         }
         let mut waiting = Waiting::new(self);
+        // One may have been given back before anybody could know of this one's waiting.
+        if let Some(lease) = self.take_idle(moment::now()) {
+            return Ok(lease);
+        }
         let pool = self.clone();
         let mut opening = Box::pin(async move { pool.open().await });
         tokio::select! {
             biased;
             opened = &mut opening => return opened,
-            Ok((one, _)) = &mut waiting.given => if let Some(one) = self.adopted(one) {
+            Ok(idle) = &mut waiting.given => if let Some(one) = adopted::<D>(idle.one) {
                 self.clone().keep_later(opening);
                 return Ok(Lease::One(one));
             }
@@ -192,41 +196,37 @@ impl<D: Dial> Pool<D> {
             return;
         }
         one.mark_used();
-        if self.keep.max_idle == 0 {
-            return;
+        if self.keep.max_idle > 0 {
+            let since = now;
+            self.lay_down(Idle { one, since, until });
         }
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            // Whoever takes it from the idle ones looks whether it has closed.
-            if !one.is_reusable() {
-                return;
-            }
-            match self.give_away(one, keep_alive) {
-                Some(back) => one = back,
-                None => return,
-            }
-        }
+    }
+
+    /// Keeps a connection for whoever waits for one, or comes to want one.
+    fn lay_down(self: &Arc<Self>, idle: Idle<D::Io>) {
         // More than `max_idle` for now: under load the next request wants it before the sweep comes.
-        self.idle.put(one, now, until);
+        self.idle.put(idle);
+        // Whoever begins to wait after this look finds it there.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.give_away();
+        }
         self.sweep_later();
     }
 
-    /// Gives `one` to who has waited for the longest time; back if nobody waits any more.
-    fn give_away(
-        &self,
-        one: Box<One<D::Io>>,
-        keep_alive: Option<Duration>,
-    ) -> Option<Box<One<D::Io>>> {
+    /// Gives what lies idle to those who wait, beginning with who has waited for the longest time.
+    fn give_away(&self) {
+        let now = moment::now();
         let mut state = self.state();
-        let mut refused = Some((one, keep_alive));
-        while let Some(given) = refused.take() {
-            let Some(waiter) = state.waiting.pop_front() else {
-                refused = Some(given);
+        while let Some(waiter) = state.waiting.pop_front() {
+            let Some(idle) = self.idle.take(now) else {
+                state.waiting.push_front(waiter);
                 break;
             };
-            refused = waiter.send(given).err();
+            if let Err(back) = waiter.send(idle) {
+                self.idle.put(back);
+            }
         }
         self.waiting.store(state.waiting.len(), Ordering::SeqCst);
-        refused.map(|(one, _)| one)
     }
 
     /// Keeps nothing from now on. Requests under way end as they would have.
@@ -246,9 +246,13 @@ impl<D: Dial> Pool<D> {
         if !matches!(need, Need::Any) {
             return None;
         }
+        self.take_idle(now)
+    }
+
+    fn take_idle(&self, now: Instant) -> Option<Lease<D::Io>> {
         loop {
-            let one = self.idle.take(now)?;
-            if let Some(one) = self.adopted(one) {
+            let idle = self.idle.take(now)?;
+            if let Some(one) = adopted::<D>(idle.one) {
                 return Some(Lease::One(one));
             }
         }
@@ -267,15 +271,6 @@ impl<D: Dial> Pool<D> {
         };
         let mut usable = state.shared.iter().filter(usable);
         usable.find_map(|shared| shared.lease(true))
-    }
-
-    /// A connection with its socket at this worker's runtime; `None` where the system refuses that.
-    fn adopted(&self, mut one: Box<One<D::Io>>) -> Option<Box<One<D::Io>>> {
-        if one.worker != worker::here() {
-            D::adopt(one.io_mut().io_mut()).ok()?;
-            one.worker = worker::here();
-        }
-        Some(one)
     }
 
     /// Whether no connection to this endpoint can be HTTP/2.
@@ -404,11 +399,8 @@ impl<D: Dial> Pool<D> {
 /// longer goes back to the pool, where it would else be closed.
 struct Waiting<'p, D: Dial> {
     pool: &'p Arc<Pool<D>>,
-    given: oneshot::Receiver<Given<D::Io>>,
+    given: oneshot::Receiver<Idle<D::Io>>,
 }
-
-/// A connection with how long the service says that it keeps it.
-type Given<T> = (Box<One<T>>, Option<Duration>);
 
 impl<'p, D: Dial> Waiting<'p, D> {
     fn new(pool: &'p Arc<Pool<D>>) -> Waiting<'p, D> {
@@ -425,10 +417,23 @@ impl<'p, D: Dial> Waiting<'p, D> {
 impl<D: Dial> Drop for Waiting<'_, D> {
     fn drop(&mut self) {
         self.given.close();
-        if let Ok((one, keep_alive)) = self.given.try_recv() {
-            self.pool.give_back(one, keep_alive);
+        if let Ok(idle) = self.given.try_recv() {
+            self.pool.lay_down(idle);
         }
     }
+}
+
+/// A connection with its socket at this worker's runtime, if it is open and the system allows that.
+fn adopted<D: Dial>(mut one: Box<One<D::Io>>) -> Option<Box<One<D::Io>>> {
+    if one.worker == worker::here() {
+        return Some(one);
+    }
+    match D::adopt(one.io_mut().io_mut()) {
+        Adopted::Moved => one.worker = worker::here(),
+        Adopted::Stays => {}
+        Adopted::Closed => return None,
+    }
+    Some(one)
 }
 
 /// What opening a connection brings.

@@ -217,9 +217,15 @@ impl Generations {
         let turn = self.turn.lock().await;
         let started = Instant::now();
         let (examine, paths) = (self.examine, self.paths.clone());
-        let examined = tokio::task::spawn_blocking(move || examine(&paths)).await;
-        let report = match examined {
-            Ok(examination) => self.judge(examination, trigger, started),
+        let (before, telemetry) = (self.in_force(), self.telemetry.clone());
+        let examined = tokio::task::spawn_blocking(move || {
+            let mut examination = examine(&paths);
+            // With the certificates that its services trust, hundreds perhaps.
+            let verdict = before.weigh(&mut examination, &telemetry);
+            (examination, verdict)
+        });
+        let report = match examined.await {
+            Ok((examination, verdict)) => self.judge(examination, verdict, trigger, started),
             Err(_) => self.not_examined(),
         };
         if trigger != Trigger::Recheck || report.result != ReloadResult::Unchanged {
@@ -234,9 +240,15 @@ impl Generations {
         report
     }
 
-    fn judge(&self, examination: Examination, trigger: Trigger, started: Instant) -> Report {
+    fn judge(
+        &self,
+        examination: Examination,
+        verdict: Verdict,
+        trigger: Trigger,
+        started: Instant,
+    ) -> Report {
         let Examination {
-            table,
+            table: _,
             files,
             diagnostics,
             unreadable,
@@ -254,20 +266,16 @@ impl Generations {
             *before = watched;
             is_new
         });
-        let Some(table) = table else {
-            return self.refuse(findings, fingerprint, trigger);
-        };
-        let before = self.in_force();
-        if fingerprint == before.fingerprint {
-            if let Some(refused) = &mut self.history().refused {
-                refused.stands = false;
+        match verdict {
+            Verdict::Next(next) => self.take(*next, findings.into(), started),
+            Verdict::Unchanged => {
+                if let Some(refused) = &mut self.history().refused {
+                    refused.stands = false;
+                }
+                self.report(ReloadResult::Unchanged, findings.into())
             }
-            return self.report(ReloadResult::Unchanged, findings.into());
-        }
-        match before.succeed(table, fingerprint, &self.telemetry) {
-            Ok(next) => self.take(next, findings.into(), started),
-            Err(why) => {
-                findings.unreadable.push(why);
+            Verdict::Refused(why) => {
+                findings.unreadable.extend(why);
                 self.refuse(findings, fingerprint, trigger)
             }
         }
@@ -380,7 +388,29 @@ impl Generations {
     }
 }
 
+/// What is to become of an examination.
+enum Verdict {
+    Next(Box<Generation>),
+    /// The files say what is in force.
+    Unchanged,
+    /// With a reason where the findings have none.
+    Refused(Option<String>),
+}
+
 impl Generation {
+    /// Makes the next one of an examination if it has a table that says something else, which it loses.
+    fn weigh(&self, examination: &mut Examination, telemetry: &Telemetry) -> Verdict {
+        let fingerprint = examination.fingerprint;
+        match examination.table.take() {
+            None => Verdict::Refused(None),
+            Some(_) if fingerprint == self.fingerprint => Verdict::Unchanged,
+            Some(table) => match self.succeed(table, fingerprint, telemetry) {
+                Ok(next) => Verdict::Next(Box::new(next)),
+                Err(why) => Verdict::Refused(Some(why)),
+            },
+        }
+    }
+
     /// The next one: services that did not change keep their connections.
     fn succeed(
         &self,

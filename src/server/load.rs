@@ -22,8 +22,10 @@ pub struct Load {
     workers: Arc<[Strain]>,
 }
 
-/// What one worker has to do, and how hard that is.
+/// What one worker has to do, and how hard that is. Two lines of a cache, which are fetched together, so that
+/// no other's lies in them.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Strain {
     /// Somebody has to measure it there: [`Lag::measure`].
     pub lag: Lag,

@@ -1,6 +1,7 @@
 //! The server on loopback sockets, in real time, of two workers: who answers what, drain, the cap, a second
 //! signal.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::server::accept::serve;
+use crate::server::load::Strain;
 use crate::server::tests::world::World;
 
 const ROUTES: &str = "
@@ -274,4 +276,69 @@ async fn the_requests_of_one_client_are_spread_where_they_are_many() {
     }
     let of_second: usize = world.fetch.workers.lock().unwrap().iter().sum();
     assert_eq!(of_second, 2, "of twelve");
+}
+
+/// Whoever takes connections has nothing to do with one that is taken.
+#[tokio::test]
+async fn a_worker_answers_while_nobody_can_be_let_in() {
+    let world = World::of_workers(2, ROUTES, |_| {});
+    let (address, _served) = start(&world).await;
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(address).await;
+        send(&mut stream, "/a").await;
+        answer(&mut stream).await;
+        streams.push(stream.into_std().unwrap());
+    }
+    // From here on this thread, which takes connections, does nothing else.
+    for mut stream in streams {
+        stream.set_nonblocking(false).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        stream
+            .write_all(b"GET /a HTTP/1.1\r\nhost: h\r\n\r\n")
+            .unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+    }
+}
+
+#[tokio::test]
+async fn each_worker_has_its_own_lag_and_its_own_turns() {
+    let world = World::of_workers(2, ROUTES, |table| {
+        table.server.shed.lag = Duration::from_millis(20);
+    });
+    let (address, _served) = start(&world).await;
+    let server = world.server.clone();
+    let of_second = |ask: fn(&Strain) -> usize| {
+        let server = server.clone();
+        let asked = async move { ask(server.load().here()) };
+        world.server.workers.get(1).spawn(asked)
+    };
+    let late = |strain: &Strain| {
+        strain.lag.pretend(Duration::from_secs(1));
+        0
+    };
+    of_second(late).await.unwrap();
+    let (mut first, mut second) = (connect(address).await, connect(address).await);
+    send(&mut first, "/slow-300").await;
+    send(&mut second, "/a").await;
+    assert!(answer(&mut second).await.starts_with("HTTP/1.1 503"));
+    assert_eq!(world.server.load().lag(), Duration::from_secs(1));
+    assert!(answer(&mut first).await.starts_with("HTTP/1.1 200"));
+
+    let ready = |strain: &Strain| {
+        strain.lag.pretend(Duration::ZERO);
+        0
+    };
+    of_second(ready).await.unwrap();
+    send(&mut second, "/slow-300").await;
+    under_way(&world, 1, 2).await;
+    while of_second(|strain| strain.turns.under_way()).await.unwrap() != 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.server.load().here().turns.under_way(), 0);
+    assert!(answer(&mut second).await.starts_with("HTTP/1.1 200"));
 }
