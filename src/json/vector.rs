@@ -19,6 +19,8 @@ use super::blocks::{BEFORE, Masks, Window};
 use super::pass::{Expect, Pass};
 
 /// [`Pass::by_blocks`]; `None` where the processor cannot.
+// Never as part of another function, whose profile would not fit: this one is not the same while it is recorded.
+#[inline(never)]
 pub(super) fn by_blocks(pass: &mut Pass<'_>, at: usize) -> Option<(usize, Expect)> {
     // While a profile is recorded both are at work, whatever this processor has: `scripts/release`.
     let is_spared = cfg!(training) && fastrand::bool();
