@@ -2,7 +2,7 @@
 //! `unsafe`.
 //!
 //! Checking is most of what a route with large bodies costs, and this way it takes two thirds of the time
-//! that it takes token by token, with AVX-512 half (`docs/performance.md`). Without `unsafe` there are 16 bytes
+//! that it takes token by token, with AVX-512 three fifths (`docs/performance.md`). Without `unsafe` there are 16 bytes
 //! to a vector, as every processor has them: tried with the crate `wide`, in a simpler form of `blocks.rs`, that
 //! was no quicker than to go token by token.
 //!
