@@ -21,6 +21,11 @@ pub fn here() -> usize {
     HERE.get()
 }
 
+/// The same for whoever knows of so many workers: less than `count`, also where this thread is one of more.
+pub fn here_of(count: usize) -> usize {
+    here() % count
+}
+
 /// Makes this thread one of that number, for tests that have no runtime there.
 #[cfg(test)]
 pub fn pretend(number: usize) {

@@ -42,7 +42,7 @@ impl<T: Wire> Stacks<T> {
 
     /// Lays `idle` down on top; drops it if they are closed.
     pub fn put(&self, idle: Idle<T>) {
-        let mut own = self.stacks[worker::here() % self.stacks.len()].lock();
+        let mut own = self.stacks[worker::here_of(self.stacks.len())].lock();
         if !self.is_closed.load(Ordering::Acquire) {
             own.push(idle);
         }
@@ -50,7 +50,7 @@ impl<T: Wire> Stacks<T> {
 
     /// The warmest one that can be used; of another worker only where this one has none.
     pub fn take(&self, now: Instant) -> Option<Idle<T>> {
-        let (others, from_here) = self.stacks.split_at(worker::here() % self.stacks.len());
+        let (others, from_here) = self.stacks.split_at(worker::here_of(self.stacks.len()));
         from_here
             .iter()
             .chain(others)

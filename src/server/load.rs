@@ -56,7 +56,7 @@ impl Load {
 
     /// That of this thread's worker.
     pub fn here(&self) -> &Strain {
-        &self.workers[worker::here() % self.workers.len()]
+        &self.workers[worker::here_of(self.workers.len())]
     }
 
     /// That of the worker for which it is hardest.
@@ -69,7 +69,7 @@ impl Load {
     /// may be all clients, where something stands before us that gathers them.
     pub fn assign(&self) -> Assigned {
         let streams = |number: usize| self.workers[number].streams.load(Ordering::Relaxed);
-        let here = worker::here() % self.workers.len();
+        let here = worker::here_of(self.workers.len());
         let numbers = 0..self.workers.len();
         let least = numbers.min_by_key(|number| streams(*number));
         let worker = least
