@@ -8,6 +8,7 @@
 pub mod diagnostic;
 
 // tools: pure, no clock, no socket, no file
+pub mod ascii;
 pub mod boxed;
 pub mod cache;
 pub mod json;

@@ -8,6 +8,7 @@ pub mod alarm;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -59,11 +60,10 @@ fn read<T: Copy>(clock: &Cell<Reading<T>>, look: fn() -> T) -> T {
 }
 
 /// Does `work`, with the clocks read at most once each time it is polled.
-pub fn by_turns<W: Future>(work: W) -> impl Future<Output = W::Output> {
-    let mut work = Box::pin(work);
+pub fn by_turns<W: Future + Unpin>(mut work: W) -> impl Future<Output = W::Output> {
     poll_fn(move |context| {
         let _turn = Turn::begin();
-        work.as_mut().poll(context)
+        Pin::new(&mut work).poll(context)
     })
 }
 
@@ -110,14 +110,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_has_one_time_and_the_next_another() {
-        by_turns(async {
+        by_turns(Box::pin(async {
             let (first, date) = (now(), wall());
             pass(first);
-            by_turns(async { assert_eq!(now(), first) }).await;
+            by_turns(Box::pin(async { assert_eq!(now(), first) })).await;
             assert_eq!((now(), wall(), since(first)), (first, date, Duration::ZERO));
             yield_now().await;
             assert!(now() > first && wall() > date && since(first) > Duration::ZERO);
-        })
+        }))
         .await;
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let first = now();
         pass(first);
         assert!(now() > first);
-        let turn = by_turns(async { panic!("in its turn") });
+        let turn = by_turns(Box::pin(async { panic!("in its turn") }));
         let caught = catch_unwind(AssertUnwindSafe(|| turn.now_or_never()));
         assert!(caught.is_err());
         let second = now();

@@ -88,7 +88,7 @@ pub fn accepted(route: &Route) -> Accepted {
         brownout: false,
     };
     let accepted = input::accept(route, request);
-    accepted.unwrap_or_else(|problem| panic!("the request fits the route: {problem:?}"))
+    *accepted.unwrap_or_else(|problem| panic!("the request fits the route: {problem:?}"))
 }
 
 fn asked_with() -> HeaderMap {

@@ -1,7 +1,7 @@
 //! One attempt on the wire: a connection, the request, the answer. What it needs of the run that it
 //! belongs to is owned, so that a write which was sent can be left to finish alone.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::boxed;
 use crate::downstream::connection::{Lease, Prepared};
 use crate::downstream::dial::Dial;
 use crate::downstream::fault::{self, Circumstances, Fault};
@@ -111,10 +112,10 @@ impl Attempt {
             .is_some_and(|(counts, start, shared)| *shared || counts.since(*start).written > 0)
     }
 
-    fn will_be_sent_over(&self, counts: &Arc<Counts>, shared: bool) -> Moved {
+    fn will_be_sent_over(&self, counts: Arc<Counts>, shared: bool) -> Moved {
         let start = counts.now();
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        *sent = Some((counts.clone(), start, shared));
+        *sent = Some((counts, start, shared));
         start
     }
 }
@@ -133,16 +134,16 @@ pub struct Carriage<D: Dial, F> {
 }
 
 impl<D: Dial, F: Finish<D>> Carriage<D, F> {
-    /// Sends the request and finishes its answer. No `async fn`: that would hold the carriage twice.
+    /// Sends the request and finishes its answer. In a box: a future is copied by every layer that waits for
+    /// it, and this is the large one.
     pub fn carry(
         mut self,
         request: Prepared,
-    ) -> impl Future<Output = Result<F::Done, Failed<D>>> + Send {
-        let counts = self.lease.counts();
+    ) -> impl Future<Output = Result<F::Done, Failed<D>>> + Send + Unpin {
         let shared = self.lease.version() == http::Version::HTTP_2;
-        let start = self.attempt.will_be_sent_over(&counts, shared);
+        let start = self.attempt.will_be_sent_over(self.lease.counts(), shared);
         self.lease.begin(request);
-        async move {
+        boxed::pinned(|| async move {
             let head = match poll_fn(|context| self.lease.poll_head(context)).await {
                 Ok(head) => head,
                 Err(broken) => {
@@ -151,7 +152,7 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
                         shared,
                         may_replay: self.may_replay,
                         repeatable: self.exchange.call().repeatable,
-                        moved: counts.since(start),
+                        moved: self.lease.counts().since(start),
                     };
                     return Err(fault::of_head(&broken, around).into());
                 }
@@ -165,7 +166,7 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
                 self.finish.finish(&self.exchange, inbound)
             };
             finished.await
-        }
+        })
     }
 
     /// As [`Carriage::carry`], in a task of its own: until the call's clock or [`Attempt::cut`] ends

@@ -4,13 +4,14 @@
 //!
 //! A reload keeps each machine whose own settings and endpoints did not change.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::downstream::observe::{InFlight, Observe};
+use crate::downstream::observe::Observe;
 use crate::engine::code::Code;
 use crate::moment;
 use crate::plan::ServiceId;
@@ -154,7 +155,7 @@ impl Guards {
         let mut permit = choose(now)?;
         let line = match self.enter(patience).map_err(Refused::Code)? {
             Entered::Now(place) => {
-                permit.begin(place, told, now);
+                permit.begin(place, now);
                 return Ok(permit);
             }
             Entered::InLine(line) => line,
@@ -168,7 +169,7 @@ impl Guards {
                 drop(permit);
                 permit = choose(now)?;
             }
-            permit.begin(Some(place), told, now);
+            permit.begin(Some(place), now);
             Ok(permit)
         };
         Box::pin(waits).await
@@ -336,8 +337,9 @@ impl Endpoints {
             let breakers = breakers.as_ref();
             breakers.is_some_and(|breakers| breakers.is_due(*endpoint, now))
         });
-        let endpoint = match due {
-            Some(due) if is_repeatable => due,
+        let endpoint = match (due, candidates) {
+            (Some(due), _) if is_repeatable => due,
+            (_, [only]) => *only,
             _ => lock(&self.balance).choose(candidates, now, |below| fastrand::usize(..below)),
         };
         let admitted = breakers
@@ -351,7 +353,8 @@ impl Endpoints {
             endpoint,
             endpoints: self.clone(),
             breaker: admitted.map(|admitted| admitted.permit),
-            trial: Mutex::new(Trial::Waits),
+            since: None,
+            has_ended: AtomicBool::new(false),
             held: Mutex::default(),
             has_waited: false,
             told: told.clone(),
@@ -365,21 +368,18 @@ pub struct Permit {
     pub endpoint: usize,
     endpoints: Arc<Endpoints>,
     breaker: Option<breaker::Permit>,
-    trial: Mutex<Trial>,
-    held: Mutex<Option<(Option<Place>, InFlight)>>,
+    /// When the attempt began; `None` while it waits for its place.
+    since: Option<Instant>,
+    has_ended: AtomicBool,
+    /// From when it begins until it is given back.
+    held: Mutex<Option<Held>>,
     has_waited: bool,
     told: Told,
 }
 
-/// How far the attempt of a permit is.
-#[derive(Clone, Copy)]
-enum Trial {
-    /// For its place.
-    Waits,
-    Runs {
-        since: Instant,
-    },
-    Ended,
+/// What an attempt holds while it is under way: its place, where there is a bulkhead.
+struct Held {
+    _place: Option<Place>,
 }
 
 impl Permit {
@@ -389,10 +389,7 @@ impl Permit {
 
     /// When the attempt began: once it had its place.
     pub fn since(&self) -> Instant {
-        match *lock(&self.trial) {
-            Trial::Runs { since } => since,
-            Trial::Waits | Trial::Ended => moment::now(),
-        }
+        self.since.unwrap_or_else(moment::now)
     }
 
     /// It waited for its place, which left it less time than its own clock.
@@ -402,18 +399,28 @@ impl Permit {
 
     /// Gives the place back before the attempt has ended: nobody waits for it any more.
     pub fn release(&self) {
-        drop(lock(&self.held).take());
+        let held = lock(&self.held).take();
+        self.give_back(held);
+    }
+
+    fn give_back(&self, held: Option<Held>) {
+        if held.is_some() {
+            self.told.observe.in_flight(self.told.service, -1);
+        }
+    }
+
+    fn held_mut(&mut self) -> &mut Option<Held> {
+        let held = self.held.get_mut();
+        held.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The attempt has ended: says what that tells of the endpoint. Only the first time counts.
     pub fn end(&self, verdict: Verdict) {
-        let since = match std::mem::replace(&mut *lock(&self.trial), Trial::Ended) {
-            Trial::Ended => return,
-            Trial::Waits => None,
-            Trial::Runs { since } => Some(since),
-        };
+        if self.has_ended.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let now = moment::now();
-        let took = since.map(|since| now.saturating_duration_since(since));
+        let took = self.since.map(|since| now.saturating_duration_since(since));
         if let Some(took) = took {
             let is_good = match verdict {
                 Verdict::Good => Some(true),
@@ -439,12 +446,12 @@ impl Permit {
     }
 
     /// It has its place: the attempt begins.
-    fn begin(&mut self, place: Option<Place>, told: &Told, since: Instant) {
+    fn begin(&mut self, place: Option<Place>, since: Instant) {
         lock(&self.endpoints.balance).begin(self.endpoint);
-        *lock(&self.trial) = Trial::Runs { since };
+        self.since = Some(since);
         self.has_waited = place.as_ref().is_some_and(|place| place.has_waited);
-        let in_flight = InFlight::begin(&told.observe, told.service);
-        *lock(&self.held) = Some((place, in_flight));
+        self.told.observe.in_flight(self.told.service, 1);
+        *self.held_mut() = Some(Held { _place: place });
     }
 
     /// Whether the breaker has stood still since it gave its permit.
@@ -457,6 +464,8 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.end(Verdict::Nothing);
+        let held = self.held_mut().take();
+        self.give_back(held);
     }
 }
 

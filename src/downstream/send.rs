@@ -8,6 +8,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, EXPECT, HOST, HeaderName, USER_AGENT,
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 
+use crate::ascii;
 use crate::downstream::connection::{Outgoing, Prepared};
 use crate::downstream::fault::Fault;
 use crate::downstream::headers;
@@ -15,7 +16,7 @@ use crate::downstream::http1::Message;
 use crate::downstream::http1::answer::Wanted;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Exchange, Identity};
-use crate::json::{write_hexadecimal, write_number};
+use crate::json::{hexadecimal, write_number};
 use crate::plan::settings::Endpoint;
 
 /// A header of our own, and how HTTP/1.1 writes it up to its value.
@@ -169,15 +170,12 @@ fn message(
 
 /// A target of plain characters, without a segment of dots: what most are, told without parsing.
 fn is_plain(target: &str) -> bool {
-    let is_plain = |byte: &u8| {
-        matches!(
-            byte,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b':' | b'&'..=b'-' | b'/' | b'_' | b'~' | b'!' | b'$'
-                | b';' | b'=' | b'@' | b'?'
-        )
-    };
-    target.starts_with('/') && target.len() <= PLAIN_MOST && target.as_bytes().iter().all(is_plain)
+    target.starts_with('/')
+        && target.len() <= PLAIN_MOST
+        && ascii::is_all_of(target.as_bytes(), &IS_PLAIN)
 }
+
+static IS_PLAIN: [bool; 256] = ascii::letters_digits_and(b"/?_~!$&'()*+,-:;=@");
 
 /// RFC 9110 §8.6: such a request says so when it has none.
 fn takes_a_body(method: &Method) -> bool {
@@ -232,19 +230,11 @@ fn each_line(exchange: &Exchange, left: Duration, mut put: impl FnMut(Name<'_>, 
     }
     let identity = &exchange.identity;
     put(Name::Ours(&REQUEST_ID), identity.request_id.as_bytes());
-    let mut value = Vec::with_capacity(64);
-    write_traceparent(&mut value, identity);
-    put(Name::Ours(&TRACEPARENT), &value);
+    put(Name::Ours(&TRACEPARENT), &traceparent(identity));
     if let Some(state) = &identity.trace_state {
         put(Name::Ours(&TRACESTATE), state.as_bytes());
     }
-    value.clear();
-    write_number(
-        &mut value,
-        u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-    );
-    value.extend_from_slice(b"ms");
-    put(Name::Ours(&REQUEST_TIMEOUT), &value);
+    put(Name::Ours(&REQUEST_TIMEOUT), timeout(left, &mut [0; 22]));
     put(Name::Ours(&OUR_VIA), via(identity).as_bytes());
     let defaults: [(&'static Ours, &[u8]); 2] = [
         (&OUR_ACCEPT, b"application/json"),
@@ -273,13 +263,25 @@ fn is_ours(name: &HeaderName) -> bool {
 }
 
 /// A span of its own in the client's trace.
-fn write_traceparent(out: &mut Vec<u8>, identity: &Identity) {
-    out.extend_from_slice(b"00-");
-    out.extend_from_slice(identity.trace_id.as_bytes());
-    out.push(b'-');
-    write_hexadecimal(out, &fastrand::u64(1..).to_be_bytes());
-    out.push(b'-');
-    write_hexadecimal(out, &[identity.trace_flags]);
+fn traceparent(identity: &Identity) -> [u8; 55] {
+    let mut text = *b"00-________________________________-________________-__";
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = fastrand::u64(1..).to_be_bytes();
+    text[3..35].copy_from_slice(identity.trace_id.as_bytes());
+    text[36..44].copy_from_slice(&hexadecimal([b0, b1, b2, b3]));
+    text[44..52].copy_from_slice(&hexadecimal([b4, b5, b6, b7]));
+    text[53..].copy_from_slice(&hexadecimal([identity.trace_flags, 0, 0, 0])[..2]);
+    text
+}
+
+/// Whole milliseconds, written into `space`: as many digits as there may be, and `ms`.
+fn timeout(left: Duration, space: &mut [u8; 22]) -> &[u8] {
+    let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(milliseconds).as_bytes();
+    let end = digits.len() + 2;
+    space[..end - 2].copy_from_slice(digits);
+    space[end - 2..end].copy_from_slice(b"ms");
+    &space[..end]
 }
 
 fn via(identity: &Identity) -> Cow<'_, str> {

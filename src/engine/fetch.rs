@@ -354,3 +354,8 @@ impl CallError {
 /// The time a route keeps back for stitching, and the least that a call is started with.
 pub const STITCH_RESERVE: Duration = Duration::from_millis(20);
 pub const LEAST_TIME: Duration = Duration::from_millis(10);
+
+/// Whether less than that is left.
+pub fn is_too_late(end: Instant, now: Instant) -> bool {
+    end < now + LEAST_TIME
+}

@@ -16,8 +16,9 @@ use crate::json::{self, Demand, Fault, Kind, Scan, Value, write_text};
 use crate::plan::{InputBody, Parameter, ParameterType, Route};
 
 /// Types and checks everything `input` names and parses the body where the route reads it.
-/// All violations are reported at once (`invalid_input`), or 415 for a body that is not JSON.
-pub fn accept(route: &Route, request: Request) -> Result<Accepted, Problem> {
+/// All violations are reported at once (`invalid_input`), or 415 for a body that is not JSON. In a box, since it
+/// is handed on from place to place.
+pub fn accept(route: &Route, request: Request) -> Result<Box<Accepted>, Problem> {
     let mut violations = Violations::default();
     let input = &route.input;
     let path = path_values(route, &request, &mut violations);
@@ -43,14 +44,14 @@ pub fn accept(route: &Route, request: Request) -> Result<Accepted, Problem> {
     if !violations.found.is_empty() {
         return Err(violations.into_problem());
     }
-    Ok(Accepted {
+    Ok(Box::new(Accepted {
         request,
         query,
         headers,
         cookies,
         path,
         body,
-    })
+    }))
 }
 
 #[derive(Default)]

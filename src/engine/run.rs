@@ -17,20 +17,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
+use crate::boxed;
 use crate::engine::code::Code;
 use crate::engine::context::{Context, Settled, WithReply};
 use crate::engine::errors::Entry;
 use crate::engine::fetch::{
-    Answer, CacheNote, CallError, Exchange, Fetch, Fetched, LEAST_TIME, STITCH_RESERVE,
+    Answer, CacheNote, CallError, Exchange, Fetch, Fetched, STITCH_RESERVE, is_too_late,
 };
 use crate::engine::outcome::Outcome;
 use crate::engine::reply::Reply;
 use crate::engine::request::Accepted;
-use crate::engine::run::flight::{Aim, Landing, Launch, Ticket, fly};
+use crate::engine::run::flight::{Aim, Flights, Landing, Launch, Ticket, fly};
 use crate::engine::run::kept::Kept;
 use crate::engine::run::progress::{List, Next, Progress, Running, Stage};
 use crate::engine::{batch as answers, render, stitch};
@@ -55,12 +55,12 @@ pub async fn run<F: Fetch>(route: &Arc<Route>, accepted: &Accepted, fetch: &F) -
 
 /// Until every call is settled, or the route has failed.
 async fn settle<F: Fetch>(run: &mut Run<'_>, fetch: &F) {
-    let mut flights = FuturesUnordered::new();
+    let mut flights = Flights::new();
     let mut end = alarm::until(run.end);
     while run.is_open() {
-        for launch in run.launches.drain(..) {
-            flights.push(fly(fetch, launch));
-        }
+        let launches = run.launches.drain(..);
+        // In boxes, so that they are not moved about.
+        flights.add(launches.map(|launch| boxed::pinned(|| fly(fetch, launch))));
         tokio::select! {
             biased;
             Some(landing) = flights.next() => run.land(landing),
@@ -270,7 +270,7 @@ impl<'r> Run<'r> {
     /// Renders `called`, which is `owner` itself or a call of its chain.
     fn exchange(&self, owner: CallId, called: CallId, item: usize) -> Result<Exchange, CallError> {
         let now = moment::now();
-        if self.end.saturating_duration_since(now) < LEAST_TIME {
+        if is_too_late(self.end, now) {
             return Err(CallError::new(Code::DeadlineExhausted));
         }
         self.rendered(owner, called, item, now)

@@ -13,8 +13,8 @@ use crate::engine::computed::{self, Keeping};
 use crate::engine::context::Settled;
 use crate::engine::errors::{self, Entry};
 use crate::engine::fetch::{
-    Answer, ByteStream, CacheNote, CallError, Fetch, Head, LEAST_TIME, Opened, STITCH_RESERVE,
-    StreamedRequest,
+    Answer, ByteStream, CacheNote, CallError, Fetch, Head, Opened, STITCH_RESERVE, StreamedRequest,
+    is_too_late,
 };
 use crate::engine::outcome::{Origin, Outcome};
 use crate::engine::record::{self, CallRecord, Record};
@@ -143,7 +143,7 @@ async fn open<F: Fetch>(run: &Run<'_>, call: CallId, fetch: &F) -> Opened {
         covered: None,
     };
     let now = moment::now();
-    if run.end.saturating_duration_since(now) < LEAST_TIME {
+    if is_too_late(run.end, now) {
         return failed(CallError::new(Code::DeadlineExhausted), 0);
     }
     let ends = run.ends_of(call, now);

@@ -127,7 +127,7 @@ pub fn write_hexadecimal(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// The eight digits of four bytes, all at once.
-fn hexadecimal(bytes: [u8; 4]) -> [u8; 8] {
+pub fn hexadecimal(bytes: [u8; 4]) -> [u8; 8] {
     /// A one in each byte.
     const ONES: u64 = 0x0101_0101_0101_0101;
     let mut digits = u64::from(u32::from_be_bytes(bytes));

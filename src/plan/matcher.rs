@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
+use foldhash::fast::FixedState;
 use http::Method;
 
 use crate::plan::pattern::{Pattern, Segment};
@@ -32,14 +33,14 @@ pub enum Match {
 
 #[derive(Debug, Default)]
 pub struct Matcher {
-    hosts: HashMap<String, Branch>,
+    hosts: HashMap<String, Branch, FixedState>,
     any_host: Branch,
 }
 
 /// The patterns that share what was matched so far.
 #[derive(Debug, Default)]
 struct Branch {
-    literals: HashMap<String, Branch>,
+    literals: HashMap<String, Branch, FixedState>,
     parameter: Option<Box<Branch>>,
     rest: Methods,
     ends: Methods,

@@ -60,11 +60,14 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Instant) {
+        if now <= self.refilled {
+            return;
+        }
         let passed = now.saturating_duration_since(self.refilled);
         // A token a second is a billionth a nanosecond.
         let grown = saturated(passed).saturating_mul(u64::from(self.per_second));
         self.held = self.held.saturating_add(grown).min(self.burst);
-        self.refilled = self.refilled.max(now);
+        self.refilled = now;
     }
 }
 

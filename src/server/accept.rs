@@ -201,12 +201,12 @@ impl Desk {
             }
         };
         let server = server.clone();
-        let work = async move {
+        let work = Box::pin(async move {
             let _open = open;
             let state = server.state();
             let drain = server.drain.clone();
             connection::run(stream, peer, &state.table.server, server, &drain).await;
-        };
+        });
         connections.spawn_on(moment::by_turns(work), &self.runtime);
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
@@ -28,12 +29,14 @@ use crate::server::plain::{self, Then};
 
 /// What answers requests: the server itself, or a test.
 pub trait Serve: Send + Sync + 'static {
-    /// `None` is a body that has nothing to come.
+    /// `None` is a body that has nothing to come. Head and future lie in boxes, so that they are not moved about
+    /// and an idle connection keeps no place for them.
     fn serve(
         self: Arc<Self>,
         ticket: Ticket,
-        request: Request<Option<Incoming>>,
-    ) -> impl Future<Output = Response<Answer>> + Send + 'static;
+        head: Box<Parts>,
+        body: Option<Incoming>,
+    ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static;
 
     /// Does `work`, one request of a connection that carries many at a time, where there is room for it.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -227,10 +230,10 @@ fn serving<S: Serve>(
     Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
 > {
     service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| (!body.is_end_stream()).then_some(body));
-        // In a box, as this makes it: hyper moves a future about, and keeps its place for as long as a
-        // connection is open.
-        moment::by_turns(service.clone().serve(link.begin(), request)).map(Ok)
+        let (head, body) = request.into_parts();
+        let body = (!body.is_end_stream()).then_some(body);
+        let work = service.clone().serve(link.begin(), Box::new(head), body);
+        moment::by_turns(work).map(Ok)
     })
 }
 

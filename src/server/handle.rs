@@ -11,10 +11,11 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, TryFutureExt};
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, Method, Response, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::boxed;
 use crate::downstream::headers::named_by_connection;
 use crate::engine::code::Code;
 use crate::engine::fetch::{Fetch, Identity};
@@ -69,7 +70,7 @@ impl From<Problem> for Ending {
 
 /// What is known of a request from its head.
 struct Head {
-    parts: Parts,
+    parts: Box<Parts>,
     host: String,
     identity: Arc<Identity>,
     started: Instant,
@@ -84,18 +85,17 @@ impl<F: Fetch + 'static> Serve for Server<F> {
         });
     }
 
-    /// No `async fn`: the future would hold its arguments twice.
     fn serve(
         self: Arc<Self>,
         ticket: Ticket,
-        request: Request<Option<Incoming>>,
-    ) -> impl Future<Output = Response<Answer>> + Send + 'static {
+        head: Box<Parts>,
+        body: Option<Incoming>,
+    ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static {
         let state = self.state();
-        let (parts, body) = request.into_parts();
-        let mut head = Head::new(parts, &state.table.server, &ticket);
+        let mut head = Head::new(head, &state.table.server, &ticket);
         let mut report = self.report(&state, &head, ticket.is_stand_in());
         let mut is_read = body.is_none();
-        async move {
+        boxed::pinned(|| async move {
             let caught = {
                 let work =
                     pin!(self.answer(&state, &ticket, &mut head, body, &mut report, &mut is_read));
@@ -113,7 +113,7 @@ impl<F: Fetch + 'static> Serve for Server<F> {
                 write_stall: state.table.server.timeouts.write_stall,
             };
             self.respond(&state, &head, ending, &manner, ticket, report)
-        }
+        })
     }
 }
 
@@ -215,7 +215,7 @@ impl<F: Fetch + 'static> Server<F> {
 }
 
 impl Head {
-    fn new(mut parts: Parts, settings: &settings::Server, ticket: &Ticket) -> Head {
+    fn new(mut parts: Box<Parts>, settings: &settings::Server, ticket: &Ticket) -> Head {
         let started = moment::now();
         let identity = identity::read(&parts.headers, ticket.link().peer, &settings.trusted);
         let host = authority(&mut parts);

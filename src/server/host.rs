@@ -1,7 +1,7 @@
 //! The grammar of `Host` and `:authority` (RFC 9110 §7.2), shared by the guard, which sees HTTP/1
 //! bytes, and the door, which sees HTTP/2 requests.
 
-use crate::server::guard::line;
+use crate::ascii;
 
 /// Whether this may stand in `Host`: a name or an address, and perhaps a port. Never user
 /// information, never empty.
@@ -84,7 +84,7 @@ fn is_registered_name(name: &[u8]) -> bool {
 }
 
 /// `unreserved` and `sub-delims` of RFC 3986.
-static IS_PLAIN: [bool; 256] = line::table(b"-._~!$&'()*+,;=");
+static IS_PLAIN: [bool; 256] = ascii::letters_digits_and(b"-._~!$&'()*+,;=");
 
 #[cfg(test)]
 mod tests {

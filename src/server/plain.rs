@@ -6,14 +6,12 @@
 mod head;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::boxed;
 use crate::downstream::http1::writing::Writing;
 use crate::engine::code::Code;
 use crate::server::connection::Serve;
@@ -65,13 +63,12 @@ where
         let request = head::read(&head, headers).unwrap_or_else(|| {
             link.refuse_head(ticket.number(), unreadable());
             asks_end = true;
-            Request::default()
+            head::empty()
         });
         drop(head);
         let answered = {
-            // Boxed, so that an idle connection keeps no place for it.
-            let mut work = boxed::pinned(|| service.clone().serve(ticket, request));
-            poll_fn(|context| match work.as_mut().poll(context) {
+            let mut work = service.clone().serve(ticket, request, None);
+            poll_fn(|context| match Pin::new(&mut work).poll(context) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending => guard.poll_gone(context).map(|()| None),
             })

@@ -12,6 +12,15 @@ pub(super) type Refusal = &'static str;
 
 /// Appends `value` as one segment of a path.
 pub(super) fn segment(out: &mut String, value: &str) -> Result<(), Refusal> {
+    // Most values are words or numbers, of which nothing is to be asked.
+    if !value.is_empty()
+        && value
+            .bytes()
+            .all(|byte| byte != b'.' && is_unreserved(byte))
+    {
+        out.push_str(value);
+        return Ok(());
+    }
     refuse_segment(value)?;
     percent(out, value);
     Ok(())

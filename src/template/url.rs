@@ -210,17 +210,29 @@ pub(super) fn encode(text: &str) -> String {
 /// Whether a rendered path is what its template promised: it begins with the literal prefix, has as
 /// many `/` as were written on purpose, no empty segment but at its end, and no dot segment.
 pub(super) fn holds(path: &str, prefix: &str, slashes: usize) -> bool {
-    let sent = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\');
-    let mut segments = path.as_bytes().split(|byte| *byte == b'/');
-    let last = segments.next_back().unwrap_or_default();
-    path.starts_with('/')
-        && path.starts_with(prefix)
-        && path.bytes().all(sent)
-        && path.bytes().filter(|&byte| byte == b'/').count() == slashes
-        && segments
-            .skip(1)
-            .all(|segment| !segment.is_empty() && !is_dot_segment(segment))
-        && !is_dot_segment(last)
+    let is_sent = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\');
+    let Some(segments) = path.strip_prefix('/') else {
+        return false;
+    };
+    let mut found = 1;
+    let mut rest = segments.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = rest.get(at) {
+        if byte == b'/' {
+            if at == 0 || is_dot_segment(&rest[..at]) {
+                return false;
+            }
+            found += 1;
+            rest = &rest[at + 1..];
+            at = 0;
+            continue;
+        }
+        if !is_sent(byte) {
+            return false;
+        }
+        at += 1;
+    }
+    found == slashes && !is_dot_segment(rest) && path.starts_with(prefix)
 }
 
 #[cfg(test)]

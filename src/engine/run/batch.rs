@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::engine::batch;
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, CacheNote, CallError, Exchange, Fetched, Found, LEAST_TIME, Made, Row,
+    Answer, CacheNote, CallError, Exchange, Fetched, Found, Made, Row, is_too_late,
 };
 use crate::engine::render;
 use crate::engine::run::Run;
@@ -346,7 +346,7 @@ impl Run<'_> {
 
     /// The call, rendered for these keys, if there is time to make it.
     fn exchange_of(&self, id: CallId, keys: &[KeyId]) -> Result<Exchange, CallError> {
-        if self.end.saturating_duration_since(moment::now()) < LEAST_TIME {
+        if is_too_late(self.end, moment::now()) {
             return Err(CallError::new(Code::DeadlineExhausted));
         }
         self.rendered_of(id, keys)

@@ -1,6 +1,7 @@
 //! The head of an HTTP/1 request, line by line (RFC 9112 §3, §5, §6). Stricter than any parser behind
 //! it, so that nobody behind us can read another message out of the same bytes.
 
+use crate::ascii;
 use crate::engine::code::Code;
 use crate::server::guard::framing::Limits;
 use crate::server::guard::line;
@@ -95,7 +96,7 @@ const FRAMING_NAMES: [&str; 10] = [
 const PLAIN_TARGET_MOST: usize = 16 * 1024;
 
 /// The bytes of [`is_plain_target`].
-static IS_PLAIN: [bool; 256] = line::table(b"/?-._~%&=+:@!$'()*,;");
+static IS_PLAIN: [bool; 256] = ascii::letters_digits_and(b"/?-._~%&=+:@!$'()*,;");
 
 const UPGRADE: &[u8] = b"upgrade";
 
@@ -455,7 +456,7 @@ pub fn is_target_text(target: &[u8]) -> bool {
 fn is_plain_target(target: &[u8]) -> bool {
     target.first() == Some(&b'/')
         && target.len() <= PLAIN_TARGET_MOST
-        && line::is_all_of(target, &IS_PLAIN)
+        && ascii::is_all_of(target, &IS_PLAIN)
 }
 
 fn is_other_target(target: &[u8]) -> bool {

@@ -1,5 +1,6 @@
 //! Lines of a message: they end with CRLF and with nothing else.
 
+use crate::ascii;
 use crate::server::guard::refusal::Refusal;
 
 /// The next line of `bytes` without its CRLF, looked for from `from` on; `None` until it is complete.
@@ -25,33 +26,10 @@ pub fn resume(bytes: &[u8]) -> usize {
 
 /// `token` of RFC 9110 §5.6.2.
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && is_all_of(bytes, &IS_TOKEN)
+    !bytes.is_empty() && ascii::is_all_of(bytes, &IS_TOKEN)
 }
 
-static IS_TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
-
-/// Letters, digits, and `others`.
-pub const fn table(others: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte: u8 = 0;
-    while byte < 128 {
-        table[byte as usize] = byte.is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let mut place = 0;
-    while place < others.len() {
-        table[others[place] as usize] = true;
-        place += 1;
-    }
-    table
-}
-
-/// Without a way out in the middle: what is looked at here is short and nearly always fits.
-pub fn is_all_of(bytes: &[u8], table: &[bool; 256]) -> bool {
-    bytes
-        .iter()
-        .fold(true, |fits, &byte| fits & table[usize::from(byte)])
-}
+static IS_TOKEN: [bool; 256] = ascii::letters_digits_and(b"!#$%&'*+-.^_`|~");
 
 /// Visible characters, space, tab and obs-text: everything but control bytes.
 pub fn is_text(bytes: &[u8]) -> bool {

@@ -5,9 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, StatusCode, Uri, response};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, request, response};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use crate::json::write_number;
 use crate::moment;
@@ -19,19 +18,24 @@ const HEAD_CAPACITY: usize = 512;
 
 /// The request of a head that the guard let through, which has so many header lines. `None` where it holds
 /// more than `http` does.
-pub fn read(head: &Bytes, headers: usize) -> Option<Request<Option<Incoming>>> {
+pub fn read(head: &Bytes, headers: usize) -> Option<Box<request::Parts>> {
     let mut lines = Lines { head, at: 0 };
     let mut line = lines.next()?;
     if line.is_empty() {
         line = lines.next()?;
     }
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (method, target) = (parts.next()?, parts.next()?);
-    let mut request = Request::new(None);
-    *request.method_mut() = Method::from_bytes(method).ok()?;
-    *request.uri_mut() = Uri::from_maybe_shared(head.slice_ref(target)).ok()?;
-    *request.headers_mut() = fields(head, lines, headers)?;
-    Some(request)
+    let mut words = line.split(|byte| *byte == b' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let mut parts = empty();
+    parts.method = Method::from_bytes(method).ok()?;
+    parts.uri = Uri::from_maybe_shared(head.slice_ref(target)).ok()?;
+    parts.headers = fields(head, lines, headers)?;
+    Some(parts)
+}
+
+/// `GET /` without a header.
+pub fn empty() -> Box<request::Parts> {
+    Box::new(Request::new(()).into_parts().0)
 }
 
 fn fields(head: &Bytes, lines: Lines<'_>, count: usize) -> Option<HeaderMap> {

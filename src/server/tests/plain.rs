@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use hyper::body::Incoming;
@@ -225,12 +226,13 @@ async fn a_head_that_cannot_be_held_is_refused_and_ends_the_connection() {
 struct Streams<M>(M);
 
 impl<M: Fn() -> ByteStream + Send + Sync + 'static> Serve for Streams<M> {
-    async fn serve(
+    fn serve(
         self: Arc<Self>,
         ticket: Ticket,
-        _request: Request<Option<Incoming>>,
-    ) -> Response<Answer> {
-        Response::new(Answer::streamed((self.0)(), ticket))
+        _head: Box<Parts>,
+        _body: Option<Incoming>,
+    ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static {
+        std::future::ready(Response::new(Answer::streamed((self.0)(), ticket)))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -37,50 +38,52 @@ pub struct Echo {
 }
 
 impl Serve for Echo {
-    async fn serve(
+    fn serve(
         self: Arc<Self>,
         ticket: Ticket,
-        request: Request<Option<Incoming>>,
-    ) -> Response<Answer> {
-        if let Some(refusal) = ticket.refusal() {
-            return refused(refusal.code.status(), ticket);
-        }
-        let mut gone = Gone(Some(self.gone.clone()));
-        let (parts, body) = request.into_parts();
-        if let Some(seconds) = parts.uri.path().strip_prefix("/slow/") {
-            sleep(Duration::from_secs(seconds.parse().unwrap())).await;
-        }
-        if parts.uri.path() == "/unread" {
+        parts: Box<Parts>,
+        body: Option<Incoming>,
+    ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static {
+        Box::pin(async move {
+            if let Some(refusal) = ticket.refusal() {
+                return refused(refusal.code.status(), ticket);
+            }
+            let mut gone = Gone(Some(self.gone.clone()));
+            if let Some(seconds) = parts.uri.path().strip_prefix("/slow/") {
+                sleep(Duration::from_secs(seconds.parse().unwrap())).await;
+            }
+            if parts.uri.path() == "/unread" {
+                gone.0 = None;
+                return Response::new(Answer::plain(large(), ticket));
+            }
+            let body = match body {
+                Some(body) => body.collect().await.map(|body| body.to_bytes()),
+                None => Ok(Bytes::new()),
+            };
+            let Ok(body) = body else {
+                gone.0 = None;
+                let status = ticket
+                    .refusal()
+                    .map_or(499, |refusal| refusal.code.status());
+                return refused(status, ticket);
+            };
+            self.seen.lock().unwrap().push(Seen {
+                method: parts.method.to_string(),
+                target: parts.uri.to_string(),
+                headers: parts
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+                    .collect(),
+                body: body.to_vec(),
+            });
             gone.0 = None;
-            return Response::new(Answer::plain(large(), ticket));
-        }
-        let body = match body {
-            Some(body) => body.collect().await.map(|body| body.to_bytes()),
-            None => Ok(Bytes::new()),
-        };
-        let Ok(body) = body else {
-            gone.0 = None;
-            let status = ticket
-                .refusal()
-                .map_or(499, |refusal| refusal.code.status());
-            return refused(status, ticket);
-        };
-        self.seen.lock().unwrap().push(Seen {
-            method: parts.method.to_string(),
-            target: parts.uri.to_string(),
-            headers: parts
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-                .collect(),
-            body: body.to_vec(),
-        });
-        gone.0 = None;
-        let bytes = match parts.uri.path() {
-            "/large" => large(),
-            path => Bytes::from(path.to_owned()),
-        };
-        Response::new(Answer::plain(bytes, ticket))
+            let bytes = match parts.uri.path() {
+                "/large" => large(),
+                path => Bytes::from(path.to_owned()),
+            };
+            Response::new(Answer::plain(bytes, ticket))
+        })
     }
 }
 
