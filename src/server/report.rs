@@ -17,7 +17,7 @@ pub struct Report {
     meters: Arc<Meters>,
     counts: Arc<Counts>,
     started: Instant,
-    finished: Option<Box<Finished>>,
+    finished: Box<Finished>,
 }
 
 impl Report {
@@ -34,15 +34,13 @@ impl Report {
             meters,
             counts,
             started,
-            finished: Some(finished),
+            finished,
         }
     }
 
     /// Says how the request is answered, or what else is known of it.
     pub fn note(&mut self, note: impl FnOnce(&mut Finished)) {
-        if let Some(finished) = &mut self.finished {
-            note(finished);
-        }
+        note(&mut self.finished);
     }
 
     /// The answer could not be written to its end. The first reason counts.
@@ -56,9 +54,7 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         self.counts.end_request();
-        if let Some(mut finished) = self.finished.take() {
-            finished.elapsed = moment::since(self.started);
-            self.telemetry.finished(&self.meters, finished);
-        }
+        self.finished.elapsed = moment::since(self.started);
+        self.telemetry.finished(&self.meters, &self.finished);
     }
 }

@@ -1,13 +1,15 @@
 //! The log: one line a request, one line an event, on standard output.
 //!
-//! Whoever logs hands the facts over and goes on; a thread of its own formats and writes them. The
-//! queue between the two is bounded. A reader that is too slow costs lines, which are counted, never
-//! an answer. On a terminal lines are for a person, elsewhere they are JSON.
+//! Whoever logs formats the line and goes on; a thread of its own writes what there is. The facts stay with the
+//! thread that made them: given to another one, their memory would come back when no cache knows it any more
+//! (`docs/performance.md`). What waits for the writer is bounded. A reader that is too slow costs lines, which are
+//! counted, never an answer. On a terminal lines are for a person, elsewhere they are JSON.
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
@@ -24,6 +26,11 @@ const BATCH: usize = 64 * 1024;
 /// How long the writer rests after it has written all there was. Lines that come meanwhile are written together, and
 /// whoever queues one need not wake it: that would cost a request more than the line itself.
 const REST: Duration = Duration::from_millis(5);
+
+thread_local! {
+    /// Where the next line is formatted.
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -64,26 +71,113 @@ pub struct Event {
 /// A handle to the writer. Clones share it.
 #[derive(Clone)]
 pub struct Log {
-    shared: Arc<Shared>,
+    form: Form,
+    lines: Arc<Lines>,
+    /// The writer ends when nobody can log any more.
+    _open: Arc<Open>,
 }
 
-struct Shared {
-    lines: SyncSender<(SystemTime, Line)>,
-    queued: AtomicU64,
-    lost: AtomicU64,
-    written: Arc<Written>,
-}
-
-enum Line {
-    Access(Box<Finished>),
-    Event(Event),
-}
-
-/// How many of the queued lines are out, and a bell for whoever waits for that.
+/// What there is to write. The two bells are for the writer, and for whoever waits until lines are out.
 #[derive(Default)]
-struct Written {
-    count: Mutex<u64>,
-    bell: Condvar,
+struct Lines {
+    waiting: Mutex<Waiting>,
+    has_come: Condvar,
+    is_out: Condvar,
+    lost: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// In order; to the last one lines are added until it is full.
+    batches: VecDeque<Batch>,
+    /// A batch that was written, to be filled again.
+    spare: Vec<u8>,
+    /// In all batches.
+    count: usize,
+    queued: u64,
+    written: u64,
+    /// The writer has nothing to do and waits for a bell.
+    is_idle: bool,
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    lines: usize,
+}
+
+/// Tells the writer when the last handle is gone.
+struct Open(Arc<Lines>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.has_come.notify_all();
+    }
+}
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.count == QUEUE {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.count += 1;
+        waiting.queued += 1;
+        let batch = waiting.open_batch();
+        batch.text.extend_from_slice(line);
+        batch.lines += 1;
+        if std::mem::take(&mut waiting.is_idle) {
+            drop(waiting);
+            self.has_come.notify_one();
+        }
+    }
+
+    /// The next batch to write, and whether it was the last; `None` when there will be none.
+    fn take(&self) -> Option<(Batch, bool)> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(batch) = waiting.batches.pop_front() {
+                waiting.count -= batch.lines;
+                return Some((batch, waiting.batches.is_empty()));
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            waiting.is_idle = true;
+            let woken = self.has_come.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn have_written(&self, mut batch: Batch) {
+        let mut waiting = self.lock();
+        waiting.written += batch.lines as u64;
+        batch.text.clear();
+        waiting.spare = batch.text;
+        drop(waiting);
+        self.is_out.notify_all();
+    }
+}
+
+impl Waiting {
+    /// The batch that the next line belongs into.
+    fn open_batch(&mut self) -> &mut Batch {
+        let has_room = |batch: &Batch| batch.text.len() < BATCH;
+        if !self.batches.back().is_some_and(has_room) {
+            self.batches.push_back(Batch {
+                text: std::mem::take(&mut self.spare),
+                lines: 0,
+            });
+        }
+        self.batches.back_mut().expect("there is one now")
+    }
 }
 
 impl Log {
@@ -102,23 +196,21 @@ impl Log {
     }
 
     pub fn to(sink: impl Write + Send + 'static, form: Form) -> Log {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let written = Arc::new(Written::default());
-        let shared = Arc::new(Shared {
-            lines: sender,
-            queued: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            written: written.clone(),
-        });
+        let lines = Arc::<Lines>::default();
+        let written = lines.clone();
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_lines(receiver, sink, form, &written))
+            .spawn(move || write_lines(&written, sink))
             .expect("a process that may start no thread cannot serve");
-        Log { shared }
+        let _open = Arc::new(Open(lines.clone()));
+        Log { form, lines, _open }
     }
 
-    pub fn access(&self, finished: Box<Finished>) {
-        self.queue(Line::Access(finished));
+    pub fn access(&self, finished: &Finished) {
+        self.queue(|out, moment| match self.form {
+            Form::Json => access::write_json(out, moment, finished),
+            Form::Text => access::write_text(out, moment, finished),
+        });
     }
 
     pub fn event(
@@ -137,78 +229,56 @@ impl Log {
         fields: impl IntoIterator<Item = (&'static str, Value)>,
         details: String,
     ) {
-        self.queue(Line::Event(Event {
+        let event = Event {
             level,
             message,
             fields: fields.into_iter().collect(),
             details,
-        }));
+        };
+        self.queue(|out, moment| match self.form {
+            Form::Json => write_event_json(out, moment, &event),
+            Form::Text => write_event_text(out, moment, &event),
+        });
     }
 
     /// Lines that found no room.
     pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
+        self.lines.lost.load(Ordering::Relaxed)
     }
 
     /// Waits until everything queued so far is out, or `at_most`. For the end of the process; blocks.
     pub fn flush(&self, at_most: Duration) {
-        let queued = self.shared.queued.load(Ordering::Acquire);
-        let written = &self.shared.written;
-        let count = written.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.lines.lock();
+        let queued = waiting.queued;
         // A timeout and a poisoned lock come to the same: there is nothing left to wait for.
-        let _ = written
-            .bell
-            .wait_timeout_while(count, at_most, |count| *count < queued);
+        let _ = self
+            .lines
+            .is_out
+            .wait_timeout_while(waiting, at_most, |waiting| waiting.written < queued);
     }
 
-    fn queue(&self, line: Line) {
-        match self.shared.lines.try_send((moment::wall(), line)) {
-            Ok(()) => self.shared.queued.fetch_add(1, Ordering::Release),
-            Err(_) => self.shared.lost.fetch_add(1, Ordering::Relaxed),
-        };
+    /// `format` is given where to write the line to, and when it is.
+    fn queue(&self, format: impl FnOnce(&mut Vec<u8>, SystemTime)) {
+        // A thread that ends keeps nothing.
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        line.clear();
+        format(&mut line, moment::wall());
+        line.push(b'\n');
+        self.lines.add(&line);
+        let _ = LINE.try_with(|kept| kept.set(line));
     }
 }
 
-/// The writer's whole life: takes what is there, writes it in one go, says how far it is.
-fn write_lines(
-    lines: Receiver<(SystemTime, Line)>,
-    mut sink: impl Write,
-    form: Form,
-    written: &Written,
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while let Ok((moment, line)) = lines.recv() {
-        let mut taken = 1;
-        let mut is_drained = false;
-        write_line(&mut batch, moment, &line, form);
-        while batch.len() < BATCH && !is_drained {
-            match lines.try_recv() {
-                Ok((moment, line)) => {
-                    taken += 1;
-                    write_line(&mut batch, moment, &line, form);
-                }
-                Err(_) => is_drained = true,
-            }
-        }
+/// The writer's whole life.
+fn write_lines(lines: &Lines, mut sink: impl Write) {
+    while let Some((batch, is_last)) = lines.take() {
         // A reader that has gone away is no reason to stop serving.
-        let _ = sink.write_all(&batch).and_then(|()| sink.flush());
-        batch.clear();
-        *written.count.lock().unwrap_or_else(PoisonError::into_inner) += taken;
-        written.bell.notify_all();
-        if is_drained {
+        let _ = sink.write_all(&batch.text).and_then(|()| sink.flush());
+        lines.have_written(batch);
+        if is_last {
             std::thread::sleep(REST);
         }
     }
-}
-
-fn write_line(out: &mut Vec<u8>, moment: SystemTime, line: &Line, form: Form) {
-    match (line, form) {
-        (Line::Access(finished), Form::Json) => access::write_json(out, moment, finished),
-        (Line::Access(finished), Form::Text) => access::write_text(out, moment, finished),
-        (Line::Event(event), Form::Json) => write_event_json(out, moment, event),
-        (Line::Event(event), Form::Text) => write_event_text(out, moment, event),
-    }
-    out.push(b'\n');
 }
 
 fn write_event_json(out: &mut Vec<u8>, moment: SystemTime, event: &Event) {

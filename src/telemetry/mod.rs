@@ -75,8 +75,8 @@ impl Telemetry {
     }
 
     /// Counts a request and queues its line. Never blocks.
-    pub fn finished(&self, meters: &metrics::Meters, finished: Box<Finished>) {
-        self.metrics.finished(meters, &finished);
+    pub fn finished(&self, meters: &metrics::Meters, finished: &Finished) {
+        self.metrics.finished(meters, finished);
         self.log.access(finished);
     }
 

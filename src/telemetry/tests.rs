@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,8 +81,8 @@ fn meters_of(telemetry: &Telemetry, services: Vec<settings::Service>) -> Meters 
 fn a_request_is_one_json_object_on_a_line() {
     let sink = Sink::default();
     let log = Log::to(sink.clone(), Form::Json);
-    log.access(Box::new(finished(404, "/nowhere")));
-    log.access(Box::new(finished(404, "/\"quoted\"\n")));
+    log.access(&finished(404, "/nowhere"));
+    log.access(&finished(404, "/\"quoted\"\n"));
     log.flush(Duration::from_secs(5));
     let text = sink.text();
     assert_eq!(text.lines().count(), 2, "{text}");
@@ -110,7 +110,7 @@ fn a_request_is_one_json_object_on_a_line() {
 fn a_person_reads_a_request_on_one_line() {
     let sink = Sink::default();
     let log = Log::to(sink.clone(), Form::Text);
-    log.access(Box::new(finished(404, "/a\u{1b}[2J")));
+    log.access(&finished(404, "/a\u{1b}[2J"));
     log.flush(Duration::from_secs(5));
     let text = sink.text();
     let (_, rest) = text.split_once(' ').unwrap();
@@ -182,12 +182,73 @@ fn a_reader_that_is_stuck_costs_lines_and_nothing_else() {
     log.flush(Duration::from_secs(5));
 }
 
+/// More than fits into a batch, and more than one thread.
+#[test]
+fn lines_of_several_threads_are_whole_and_each_thread_s_in_order() {
+    const LINES: usize = 500;
+    let sink = Sink::default();
+    let log = Log::to(sink.clone(), Form::Json);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let log = log.clone();
+            scope.spawn(move || {
+                for number in 0..LINES {
+                    let fields = [("thread", thread.into()), ("number", number.into())];
+                    let details = "x".repeat(number);
+                    log.event(Level::Info, "one of many", fields);
+                    log.event(Level::Info, "long", [("details", details.into())]);
+                }
+            });
+        }
+    });
+    log.flush(Duration::from_secs(5));
+    assert_eq!(log.lost(), 0);
+    let mut next = [0; 4];
+    let mut long = 0;
+    for line in sink.text().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if line["message"] == "long" {
+            long += 1;
+            continue;
+        }
+        let thread = line["thread"].as_u64().unwrap() as usize;
+        assert_eq!(line["number"], next[thread], "{line}");
+        next[thread] += 1;
+    }
+    assert_eq!((next, long), ([LINES; 4], 4 * LINES));
+}
+
+/// What was queued is written, and then the sink is let go.
+#[test]
+fn the_writer_ends_with_the_last_handle() {
+    struct Ends(Sender<Vec<u8>>);
+    impl Write for Ends {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.send(bytes.to_vec()).unwrap();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (sender, written) = channel();
+    let log = Log::to(Ends(sender), Form::Json);
+    let other = log.clone();
+    drop(log);
+    other.event(Level::Info, "last", []);
+    drop(other);
+    let within = Duration::from_secs(5);
+    assert!(written.recv_timeout(within).is_ok());
+    let end = written.recv_timeout(within);
+    assert_eq!(end, Err(RecvTimeoutError::Disconnected));
+}
+
 #[test]
 fn what_matches_no_route_is_counted_under_a_dash() {
     let telemetry = Telemetry::new(Log::silent());
     let meters = meters(&telemetry);
     for status in [404, 404, 400, 431, 500, 501, 502, 503, 504, 505] {
-        telemetry.finished(&meters, Box::new(finished(status, "/nowhere")));
+        telemetry.finished(&meters, &finished(status, "/nowhere"));
     }
     telemetry.metrics().upkeep();
     let text = telemetry.render();
@@ -214,7 +275,7 @@ fn a_client_that_left_is_counted() {
         failure: Some(Code::ClientGone),
         ..finished(499, "/")
     };
-    telemetry.finished(&meters, Box::new(gone));
+    telemetry.finished(&meters, &gone);
     let text = telemetry.render();
     let line = "anabranch_cancelled_total{cause=\"client_gone\"} 1";
     assert!(text.contains(line), "{text}");
