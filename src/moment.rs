@@ -59,7 +59,8 @@ fn read<T: Copy>(clock: &Cell<Reading<T>>, look: fn() -> T) -> T {
     }
 }
 
-/// Does `work`, with the clocks read at most once each time it is polled.
+/// Does `work`, with the clocks read at most once each time it is polled. It is polled where it lies: what is large
+/// comes in a box.
 pub fn by_turns<W: Future + Unpin>(mut work: W) -> impl Future<Output = W::Output> {
     poll_fn(move |context| {
         let _turn = Turn::begin();

@@ -216,7 +216,7 @@ fn door(status: u16, allow: Option<String>) -> Outcome {
 fn identity() -> Identity {
     Identity {
         request_id: "req-1".to_owned(),
-        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        trace_id: *b"0af7651916cd43dd8448eb211c80319c",
         trace_flags: 1,
         trace_state: None,
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -232,7 +232,7 @@ fn access_line() -> Box<dyn FnMut()> {
     let finished = Finished {
         identity: Arc::new(Identity {
             request_id: "0123456789abcdef0123456789abcdef".into(),
-            trace_id: "0123456789abcdef0123456789abcdef".into(),
+            trace_id: *b"0123456789abcdef0123456789abcdef",
             trace_flags: 1,
             trace_state: None,
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),

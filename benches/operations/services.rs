@@ -105,7 +105,7 @@ fn asked_with() -> HeaderMap {
 fn identity() -> Identity {
     Identity {
         request_id: "0190f3a4c2b87d1e9a5b6c7d8e9f0a1b".to_owned(),
-        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        trace_id: *b"0af7651916cd43dd8448eb211c80319c",
         trace_flags: 1,
         trace_state: None,
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,7 +1,7 @@
 //! One attempt on the wire: a connection, the request, the answer. What it needs of the run that it
 //! belongs to is owned, so that a write which was sent can be left to finish alone.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -139,7 +139,7 @@ impl<D: Dial, F: Finish<D>> Carriage<D, F> {
     pub fn carry(
         mut self,
         request: Prepared,
-    ) -> impl Future<Output = Result<F::Done, Failed<D>>> + Send + Unpin {
+    ) -> impl Future<Output = Result<F::Done, Failed<D>>> + Send {
         let shared = self.lease.version() == http::Version::HTTP_2;
         let start = self.attempt.will_be_sent_over(self.lease.counts(), shared);
         self.lease.begin(request);

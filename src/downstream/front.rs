@@ -24,8 +24,8 @@ use crate::downstream::ladder::{Climbed, Whole, climb};
 use crate::downstream::shelf::{self, Arrived, Wanted};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Forwarded, LEAST_TIME,
-    Lasting, Made,
+    Answer, CacheFate, CacheNote, CallError, Exchange, Fetched, Forward, Forwarded, Lasting, Made,
+    is_too_late,
 };
 use crate::engine::lasting;
 use crate::json;
@@ -272,7 +272,7 @@ pub(super) async fn share<D: Dial>(
             let made = exchange.made.so_far();
             return failed(Code::Timeout, if leads { made } else { 0 });
         };
-        let has_time = exchange.deadline > moment::now() + LEAST_TIME;
+        let has_time = !is_too_late(exchange.deadline, moment::now());
         match landed {
             Some(landing) if leads => return landing.into(),
             Some(landing) if landing.is_final() || !may_take_over || !has_time => {

@@ -379,7 +379,7 @@ pub struct Permit {
 
 /// What an attempt holds while it is under way: its place, where there is a bulkhead.
 struct Held {
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl Permit {
@@ -404,8 +404,9 @@ impl Permit {
     }
 
     fn give_back(&self, held: Option<Held>) {
-        if held.is_some() {
+        if let Some(Held { place }) = held {
             self.told.observe.in_flight(self.told.service, -1);
+            drop(place);
         }
     }
 
@@ -451,7 +452,7 @@ impl Permit {
         self.since = Some(since);
         self.has_waited = place.as_ref().is_some_and(|place| place.has_waited);
         self.told.observe.in_flight(self.told.service, 1);
-        *self.held_mut() = Some(Held { _place: place });
+        *self.held_mut() = Some(Held { place });
     }
 
     /// Whether the breaker has stood still since it gave its permit.

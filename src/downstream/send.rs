@@ -266,7 +266,7 @@ fn is_ours(name: &HeaderName) -> bool {
 fn traceparent(identity: &Identity) -> [u8; 55] {
     let mut text = *b"00-________________________________-________________-__";
     let [b0, b1, b2, b3, b4, b5, b6, b7] = fastrand::u64(1..).to_be_bytes();
-    text[3..35].copy_from_slice(identity.trace_id.as_bytes());
+    text[3..35].copy_from_slice(&identity.trace_id);
     text[36..44].copy_from_slice(&hexadecimal([b0, b1, b2, b3]));
     text[44..52].copy_from_slice(&hexadecimal([b4, b5, b6, b7]));
     text[53..].copy_from_slice(&hexadecimal([identity.trace_flags, 0, 0, 0])[..2]);

@@ -124,7 +124,7 @@ impl Exchange {
 pub struct Identity {
     pub request_id: String,
     /// 32 hex digits.
-    pub trace_id: String,
+    pub trace_id: [u8; 32],
     /// The flags of the client's `traceparent`, or 01.
     pub trace_flags: u8,
     pub trace_state: Option<String>,

@@ -1,8 +1,8 @@
 //! One execution of a plan: a flat loop that starts every call whose needs are met, awaits the next
 //! to finish, settles it, and starts what it unblocked.
 //!
-//! Everything between two awaits is synchronous and lives in [`Run`]; what is under way lives in one
-//! set of futures, so that dropping the run cancels it. `resilience.md` §1 calls rendering and the
+//! Everything between two awaits is synchronous and lives in [`Run`]; what is under way lives in
+//! [`flight::Flights`], so that dropping the run cancels it. `resilience.md` §1 calls rendering and the
 //! fallback chain layers 1 and 2 of a call: they are here, the rest is behind [`Fetch`].
 
 mod batch;

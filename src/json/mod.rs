@@ -29,5 +29,5 @@ mod tests;
 pub use body::Body;
 pub use demand::{Demand, Slot, Step};
 pub use scan::{Fault, Limits, Scan};
-pub use text::{hexadecimal, write_hexadecimal, write_number, write_text};
+pub use text::{hexadecimal, write_number, write_text};
 pub use value::{Children, Elements, Kind, Members, Value};

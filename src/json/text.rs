@@ -115,17 +115,6 @@ pub fn write_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Two digits for each byte.
-pub fn write_hexadecimal(out: &mut Vec<u8>, bytes: &[u8]) {
-    let (fours, rest) = bytes.as_chunks();
-    for four in fours {
-        out.extend_from_slice(&hexadecimal(*four));
-    }
-    for &byte in rest {
-        out.extend_from_slice(&hexadecimal([byte, 0, 0, 0])[..2]);
-    }
-}
-
 /// The eight digits of four bytes, all at once.
 pub fn hexadecimal(bytes: [u8; 4]) -> [u8; 8] {
     /// A one in each byte.
@@ -150,7 +139,7 @@ fn write_escape(out: &mut Vec<u8>, special: u8) {
         b'\t' => out.extend_from_slice(b"\\t"),
         other => {
             out.extend_from_slice(b"\\u00");
-            write_hexadecimal(out, &[other]);
+            out.extend_from_slice(&hexadecimal([other, 0, 0, 0])[..2]);
         }
     }
 }

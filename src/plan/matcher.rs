@@ -31,6 +31,7 @@ pub enum Match {
     BadPath,
 }
 
+/// Its tables have a quick hash without a seed: all keys are an operator's, clients only look them up.
 #[derive(Debug, Default)]
 pub struct Matcher {
     hosts: HashMap<String, Branch, FixedState>,

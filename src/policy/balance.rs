@@ -46,7 +46,7 @@ impl Balance {
         }
     }
 
-    /// One of `candidates`, of which there is at least one: the cheaper of two. `below` gives a
+    /// One of `candidates`, of which there are at least two: the cheaper of two of them. `below` gives a
     /// number by chance that is below its argument.
     pub fn choose(
         &self,
@@ -55,9 +55,6 @@ impl Balance {
         mut below: impl FnMut(usize) -> usize,
     ) -> usize {
         let first = below(candidates.len());
-        if candidates.len() == 1 {
-            return candidates[first];
-        }
         let mut second = below(candidates.len() - 1);
         second += usize::from(second >= first);
         let (first, second) = (candidates[first], candidates[second]);
@@ -73,9 +70,9 @@ impl Balance {
         self.endpoints[endpoint].under_way += 1;
     }
 
-    /// An attempt has ended after `took`. `None`: it was cut short, so that it took at least so long.
+    /// An attempt has ended after `took`. `None`: it was cut short, so that it took at least so long. Of a single
+    /// endpoint only what is under way is counted: times are for choosing by.
     pub fn end(&mut self, endpoint: usize, took: Duration, is_good: Option<bool>, now: Instant) {
-        // Times are for choosing by.
         let is_alone = self.endpoints.len() == 1;
         let load = &mut self.endpoints[endpoint];
         load.under_way = load.under_way.saturating_sub(1);
@@ -187,6 +184,16 @@ mod tests {
         balance.begin(1);
         balance.begin(1);
         assert_eq!((choose(&balance, now, 0), choose(&balance, now, 1)), (0, 0));
+    }
+
+    #[test]
+    fn a_single_endpoint_is_counted_and_not_weighed() {
+        let now = Instant::now();
+        let mut balance = Balance::new(1, now);
+        balance.begin(0);
+        balance.begin(0);
+        balance.end(0, 10 * MS, Some(true), now);
+        assert_eq!((balance.under_way(0), balance.endpoints[0].time), (1, None));
     }
 
     #[test]

@@ -29,8 +29,8 @@ use crate::server::plain::{self, Then};
 
 /// What answers requests: the server itself, or a test.
 pub trait Serve: Send + Sync + 'static {
-    /// `None` is a body that has nothing to come. Head and future lie in boxes, so that they are not moved about
-    /// and an idle connection keeps no place for them.
+    /// `None` is a body that has nothing to come. The head comes in a box, and the future is to be in one if it is
+    /// large: neither is moved about then, and an idle connection keeps no place for them.
     fn serve(
         self: Arc<Self>,
         ticket: Ticket,

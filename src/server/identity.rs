@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 use crate::engine::fetch::Identity;
-use crate::json::write_hexadecimal;
+use crate::json::hexadecimal;
 use crate::server::known::Known;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,8 +33,8 @@ pub fn read(headers: &HeaderMap, peer: SocketAddr, trusted: &[IpNet]) -> Arc<Ide
         },
         trace_state: trace.is_some().then(|| trace_state(headers)).flatten(),
         trace_id: match &trace {
-            Some((id, _)) => id.clone(),
-            None => random_id(),
+            Some((id, _)) => *id,
+            None => random_digits(),
         },
         trace_flags: trace.map_or(1, |(_, flags)| flags),
         client_ip: match known.has(Known::FORWARDED_FOR) {
@@ -78,15 +78,25 @@ fn is_request_id(id: &str) -> bool {
 }
 
 fn random_id() -> String {
+    let digits = random_digits();
+    str::from_utf8(&digits)
+        .expect("hex digits are ASCII")
+        .to_owned()
+}
+
+fn random_digits() -> [u8; 32] {
     // Zero is no trace id.
     let id = fastrand::u128(..).max(1).to_be_bytes();
-    let mut digits = Vec::with_capacity(2 * id.len());
-    write_hexadecimal(&mut digits, &id);
-    String::from_utf8(digits).expect("hex digits are ASCII")
+    let (fours, _) = id.as_chunks();
+    let mut digits = [0; 32];
+    for (place, four) in digits.as_chunks_mut().0.iter_mut().zip(fours) {
+        *place = hexadecimal(*four);
+    }
+    digits
 }
 
 /// Trace id and flags of a `traceparent` (W3C Trace Context §3.2).
-fn trace(headers: &HeaderMap) -> Option<(String, u8)> {
+fn trace(headers: &HeaderMap) -> Option<([u8; 32], u8)> {
     let value = single(headers, &TRACE_PARENT)?.to_str().ok()?.trim();
     let mut parts = value.splitn(5, '-');
     let (version, trace, parent, flags) =
@@ -104,7 +114,7 @@ fn trace(headers: &HeaderMap) -> Option<(String, u8)> {
     let flags = u8::from_str_radix(flags, 16).ok()?;
     // Of a version that we do not know, only the sampled flag is understood.
     let flags = if version == "00" { flags } else { flags & 1 };
-    Some((trace.to_owned(), flags))
+    Some((trace.as_bytes().try_into().ok()?, flags))
 }
 
 fn is_lower_hex(text: &str, length: usize) -> bool {
@@ -216,14 +226,15 @@ mod tests {
         ];
         for (parent, expected) in rows {
             let identity = identity(&[("traceparent", &parent), ("tracestate", "a=1")]);
-            assert_eq!(identity.trace_id == trace, expected.is_some(), "{parent}");
+            let found = str::from_utf8(&identity.trace_id).unwrap();
+            assert_eq!(found == trace, expected.is_some(), "{parent}");
             assert_eq!(identity.trace_flags, expected.unwrap_or(1), "{parent}");
             assert_eq!(
                 identity.trace_state.is_some(),
                 expected.is_some(),
                 "{parent}"
             );
-            assert!(is_lower_hex(&identity.trace_id, 32));
+            assert!(is_lower_hex(found, 32));
         }
     }
 

@@ -60,14 +60,14 @@ where
             Next::End => return Then::End,
         };
         let ticket = link.begin();
-        let request = head::read(&head, headers).unwrap_or_else(|| {
+        let parts = head::read(&head, headers).unwrap_or_else(|| {
             link.refuse_head(ticket.number(), unreadable());
             asks_end = true;
             head::empty()
         });
         drop(head);
         let answered = {
-            let mut work = service.clone().serve(ticket, request, None);
+            let mut work = service.clone().serve(ticket, parts, None);
             poll_fn(|context| match Pin::new(&mut work).poll(context) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending => guard.poll_gone(context).map(|()| None),

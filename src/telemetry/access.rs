@@ -22,7 +22,7 @@ pub fn write_json(out: &mut Vec<u8>, moment: SystemTime, finished: &Finished) {
     );
     json::write_text(out, &finished.identity.request_id);
     put(out, ",\"trace_id\":\"");
-    put(out, &finished.identity.trace_id);
+    out.extend_from_slice(&finished.identity.trace_id);
     put(out, "\",\"method\":");
     let method = finished.method.as_ref();
     word_or_null(out, method.map(|method| method.as_str()));

@@ -43,7 +43,7 @@ fn finished(status: u16, path: &str) -> Finished {
     Finished {
         identity: Arc::new(Identity {
             request_id: "r-1".into(),
-            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+            trace_id: *b"4bf92f3577b34da6a3ce929d0e0e4736",
             trace_flags: 1,
             trace_state: None,
             client_ip: IpAddr::from([127, 0, 0, 1]),

@@ -86,7 +86,7 @@ pub fn table(text: &str) -> Arc<Table> {
 pub fn identity() -> Identity {
     Identity {
         request_id: "req-1".to_owned(),
-        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        trace_id: *b"0af7651916cd43dd8448eb211c80319c",
         trace_flags: 1,
         trace_state: None,
         client_ip: "192.0.2.7".parse().unwrap(),

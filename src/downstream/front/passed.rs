@@ -25,8 +25,8 @@ use crate::downstream::ladder::{HeadOnly, climb};
 use crate::downstream::shelf::{self, Arrived};
 use crate::engine::code::Code;
 use crate::engine::fetch::{
-    ByteStream, CacheFate, CacheNote, CallError, Exchange, Forward, Forwarded, Head, LEAST_TIME,
-    Opened,
+    ByteStream, CacheFate, CacheNote, CallError, Exchange, Forward, Forwarded, Head, Opened,
+    is_too_late,
 };
 use crate::moment;
 use crate::plan::Cache;
@@ -108,7 +108,7 @@ async fn open_shared<D: Dial>(
                 covered: None,
             };
         };
-        let has_time = exchange.deadline > moment::now() + LEAST_TIME;
+        let has_time = !is_too_late(exchange.deadline, moment::now());
         match gate {
             None if may_take_over && has_time => may_take_over = false,
             Some(Gate::Kept(mut whole)) => {

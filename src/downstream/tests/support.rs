@@ -459,7 +459,7 @@ pub fn exchange(call: Call, milliseconds: u64) -> Exchange {
 pub fn identity() -> Identity {
     Identity {
         request_id: "req-1".into(),
-        trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+        trace_id: *b"0af7651916cd43dd8448eb211c80319c",
         trace_flags: 1,
         trace_state: Some("a=b".into()),
         client_ip: "127.0.0.1".parse().unwrap(),

@@ -1,4 +1,4 @@
-//! What a run waits for.
+//! What is under way in a run: what was asked, and what came of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ pub(super) enum Aim {
     Fallback { item: usize, place: usize },
 }
 
-/// What a run waits for. One call alone is polled as it is; only several need a set that knows which of them
-/// was woken.
+/// Calls that are under way. One alone is polled as it is; several lie in a set that knows which of them was
+/// woken, until none of those is left.
 pub(super) struct Flights<F> {
     alone: Option<F>,
     /// Made when it is needed.

@@ -353,7 +353,7 @@ fn request(route: &Route, asked: Asked) -> Request {
         client_ip: "192.0.2.7".parse().unwrap(),
         identity: Arc::new(Identity {
             request_id: "req-1".into(),
-            trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+            trace_id: *b"0af7651916cd43dd8448eb211c80319c",
             trace_flags: 1,
             trace_state: None,
             client_ip: "192.0.2.7".parse().unwrap(),

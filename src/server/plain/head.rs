@@ -16,7 +16,7 @@ use crate::server::guard::line;
 /// Room for a head of the usual length.
 const HEAD_CAPACITY: usize = 512;
 
-/// The request of a head that the guard let through, which has so many header lines. `None` where it holds
+/// What a head says that the guard let through, which has so many header lines. `None` where it holds
 /// more than `http` does.
 pub fn read(head: &Bytes, headers: usize) -> Option<Box<request::Parts>> {
     let mut lines = Lines { head, at: 0 };
