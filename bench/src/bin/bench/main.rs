@@ -8,6 +8,7 @@ mod peer;
 mod process;
 mod report;
 mod sweep;
+mod turns;
 
 use std::fs;
 use std::path::PathBuf;
@@ -46,11 +47,12 @@ struct Arguments {
         default_value = "calls,field,whole,routes,clients"
     )]
     sweeps: Vec<Sweep>,
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// How long one load lasts.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
+    /// Three; of turns 40.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How long one load lasts: three; of turns a quarter.
+    #[arg(long)]
+    seconds: Option<f64>,
     /// Clients of the closed loop.
     #[arg(long, default_value_t = 32)]
     clients: usize,
@@ -78,6 +80,8 @@ enum What {
     Check,
     /// What a request costs as calls, bytes, routes and clients grow.
     Sweep,
+    /// All peers up at once and loaded in short turns: what each costs beside the first.
+    Turns,
 }
 
 fn main() -> ExitCode {
@@ -97,18 +101,28 @@ fn main() -> ExitCode {
 }
 
 /// Runs what was asked for; gives back the measurements that failed.
-fn run(mut arguments: Arguments) -> Result<Vec<String>, Error> {
-    if arguments.what == What::Quick {
-        (arguments.rounds, arguments.seconds) = (1, 1.0);
-    }
+fn run(arguments: Arguments) -> Result<Vec<String>, Error> {
+    let (rounds, seconds) = match arguments.what {
+        What::Quick => (1, 1.0),
+        What::Turns => (40, 0.25),
+        _ => (3, 3.0),
+    };
+    let rounds = arguments.rounds.unwrap_or(rounds);
+    let seconds = arguments.seconds.unwrap_or(seconds);
     let place = place(&arguments)?;
     fs::create_dir_all(place.results())?;
     let _services = place.start_services()?;
     let machine = machine();
     let mut record = Record::default();
     match arguments.what {
-        What::Sweep => measure_sweeps(&arguments, &place, &mut record)?,
-        What::Peers | What::Quick => measure_peers(&arguments, &place, &mut record)?,
+        What::Sweep => measure_sweeps(&arguments, &place, rounds, seconds, &mut record)?,
+        What::Peers | What::Quick => {
+            measure_peers(&arguments, &place, rounds, seconds, &mut record)?;
+        }
+        What::Turns => {
+            println!("{machine}; {rounds} turns of {seconds} s, medians (quartiles)\n");
+            return measure_turns(&arguments, &place, rounds, seconds);
+        }
         What::Check => {
             check::compare(&place, &arguments.peers, &arguments.workloads)?;
             return Ok(Vec::new());
@@ -116,8 +130,8 @@ fn run(mut arguments: Arguments) -> Result<Vec<String>, Error> {
     }
     let figures = Figures::of(&record.samples);
     println!(
-        "{machine}; {} rounds of {} s, {} clients, medians (smallest–largest)\n",
-        arguments.rounds, arguments.seconds, arguments.clients
+        "{machine}; {rounds} rounds of {seconds} s, {} clients, medians (smallest–largest)\n",
+        arguments.clients
     );
     for table in [figures.table(), figures.ratios(), figures.bar()] {
         if !table.is_empty() {
@@ -176,13 +190,43 @@ impl Record {
     }
 }
 
-fn measure_peers(arguments: &Arguments, place: &Place, record: &mut Record) -> Result<(), Error> {
+/// The tables go out as they come; gives back the workloads that failed.
+fn measure_turns(
+    arguments: &Arguments,
+    place: &Place,
+    rounds: usize,
+    seconds: f64,
+) -> Result<Vec<String>, Error> {
+    let does = check::compare(place, &arguments.peers, &arguments.workloads)?;
+    let mut failures = Vec::new();
+    for &workload in &arguments.workloads {
+        let peers = arguments.peers.iter().map(String::as_str);
+        let peers: Vec<&str> = peers
+            .filter(|peer| does[*peer].contains(&workload))
+            .collect();
+        eprintln!("{workload:?}, {}", peers.join(", "));
+        let load = Load::of(workload, arguments.clients, seconds);
+        match turns::measure(place, workload, &peers, rounds, &load) {
+            Ok(table) => println!("{table}"),
+            Err(error) => failures.push(format!("{workload:?}: {error}")),
+        }
+    }
+    Ok(failures)
+}
+
+fn measure_peers(
+    arguments: &Arguments,
+    place: &Place,
+    rounds: usize,
+    seconds: f64,
+    record: &mut Record,
+) -> Result<(), Error> {
     let does = check::compare(place, &arguments.peers, &arguments.workloads)?;
     let routes = place.routes();
-    for round in 1..=arguments.rounds {
-        eprintln!("round {round} of {}", arguments.rounds);
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
         for &workload in &arguments.workloads {
-            let baseline = baseline(place, workload, arguments.seconds)?;
+            let baseline = baseline(place, workload, seconds)?;
             for peer in arguments
                 .peers
                 .iter()
@@ -192,7 +236,7 @@ fn measure_peers(arguments: &Arguments, place: &Place, record: &mut Record) -> R
                     subject: format!("{workload:?}"),
                     peer,
                     routes: &routes,
-                    load: Load::of(workload, arguments.clients, arguments.seconds),
+                    load: Load::of(workload, arguments.clients, seconds),
                     latency: Latency::of(workload, baseline),
                 };
                 record.measure(place, &task);
@@ -202,11 +246,17 @@ fn measure_peers(arguments: &Arguments, place: &Place, record: &mut Record) -> R
     Ok(())
 }
 
-fn measure_sweeps(arguments: &Arguments, place: &Place, record: &mut Record) -> Result<(), Error> {
+fn measure_sweeps(
+    arguments: &Arguments,
+    place: &Place,
+    rounds: usize,
+    seconds: f64,
+    record: &mut Record,
+) -> Result<(), Error> {
     for &sweep in &arguments.sweeps {
-        let points = sweep::points(place, sweep, arguments.clients, arguments.seconds)?;
-        for round in 1..=arguments.rounds {
-            eprintln!("{sweep:?}, round {round} of {}", arguments.rounds);
+        let points = sweep::points(place, sweep, arguments.clients, seconds)?;
+        for round in 1..=rounds {
+            eprintln!("{sweep:?}, round {round} of {rounds}");
             for point in &points {
                 for peer in point.peers {
                     record.measure(place, &point.task(peer));

@@ -71,7 +71,7 @@ impl Load {
     }
 
     /// Puts it on `port`; without `rate` the loop is closed. It is an error if one answer is not right.
-    fn run(&self, place: &Place, port: u16, rate: Option<f64>) -> Result<Outcome, Error> {
+    pub fn run(&self, place: &Place, port: u16, rate: Option<f64>) -> Result<Outcome, Error> {
         let mut command = Command::new(place.programs.join("load"));
         command.args(["--path", &self.path, "--port", &port.to_string()]);
         command.args([

@@ -40,15 +40,20 @@ impl Place {
 
     /// Starts a peer; `routes` are those of `anabranch` and `plain`.
     pub fn start(&self, peer: &str, routes: &Path) -> Result<Process, Error> {
+        self.start_on(self.port, peer, routes)
+    }
+
+    /// The same on this port; its admin listener is on the next.
+    pub fn start_on(&self, port: u16, peer: &str, routes: &Path) -> Result<Process, Error> {
         let mut command = match peer {
             "anabranch" => serving(&self.anabranch, routes),
             "plain" => serving(&self.plain, routes),
             "floor" | "tree" => Command::new(self.programs.join(peer)),
             _ => Command::new(self.peer_folder(peer).join("start")),
         };
-        command.env("PORT", self.port.to_string());
+        command.env("PORT", port.to_string());
         command.env("SERVICES_PORT", self.services_port.to_string());
-        command.env("ADMIN_PORT", (self.port + 1).to_string());
+        command.env("ADMIN_PORT", (port + 1).to_string());
         for number in 0..8 {
             command.env(
                 format!("S{number}"),
@@ -59,7 +64,7 @@ impl Place {
                 (self.services_port + 10 + number).to_string(),
             );
         }
-        Process::start(peer, &command, self.peer_core, self.port, &self.log(peer))
+        Process::start(peer, &command, self.peer_core, port, &self.log(peer))
     }
 
     /// How long a peer is asked before it counts: a virtual machine has to compile first. A peer that needs

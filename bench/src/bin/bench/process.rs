@@ -75,6 +75,24 @@ impl Process {
         Ok(tree.iter().map(|entry| entry.ticks).sum::<u64>() as f64 / TICKS_PER_SECOND)
     }
 
+    /// The same to the nanosecond, for what is too short to be told by ticks: of the threads that are there.
+    pub fn scheduled_seconds(&self) -> Result<f64, Error> {
+        let mut nanoseconds = 0;
+        for entry in self.tree()? {
+            for thread in fs::read_dir(format!("/proc/{}/task", entry.id))? {
+                // One that has ended meanwhile costs nothing more.
+                let scheduled = fs::read_to_string(thread?.path().join("schedstat"));
+                let scheduled = scheduled.unwrap_or_default();
+                let first = scheduled
+                    .split(' ')
+                    .next()
+                    .and_then(|first| first.parse::<u64>().ok());
+                nanoseconds += first.unwrap_or_default();
+            }
+        }
+        Ok(nanoseconds as f64 / 1e9)
+    }
+
     /// Memory in MiB, by its name in `/proc/PID/status`: `VmRSS` now, `VmHWM` at its peak.
     pub fn memory(&self, field: &str) -> Result<f64, Error> {
         let mut kibibytes = 0;
