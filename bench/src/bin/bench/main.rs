@@ -84,6 +84,27 @@ enum What {
     Turns,
 }
 
+impl Arguments {
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(self.what.usual().0)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds.unwrap_or(self.what.usual().1)
+    }
+}
+
+impl What {
+    /// Rounds, and the seconds of a load.
+    fn usual(self) -> (usize, f64) {
+        match self {
+            What::Quick => (1, 1.0),
+            What::Turns => (40, 0.25),
+            What::Peers | What::Check | What::Sweep => (3, 3.0),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
@@ -102,26 +123,18 @@ fn main() -> ExitCode {
 
 /// Runs what was asked for; gives back the measurements that failed.
 fn run(arguments: Arguments) -> Result<Vec<String>, Error> {
-    let (rounds, seconds) = match arguments.what {
-        What::Quick => (1, 1.0),
-        What::Turns => (40, 0.25),
-        _ => (3, 3.0),
-    };
-    let rounds = arguments.rounds.unwrap_or(rounds);
-    let seconds = arguments.seconds.unwrap_or(seconds);
+    let (rounds, seconds) = (arguments.rounds(), arguments.seconds());
     let place = place(&arguments)?;
     fs::create_dir_all(place.results())?;
     let _services = place.start_services()?;
     let machine = machine();
     let mut record = Record::default();
     match arguments.what {
-        What::Sweep => measure_sweeps(&arguments, &place, rounds, seconds, &mut record)?,
-        What::Peers | What::Quick => {
-            measure_peers(&arguments, &place, rounds, seconds, &mut record)?;
-        }
+        What::Sweep => measure_sweeps(&arguments, &place, &mut record)?,
+        What::Peers | What::Quick => measure_peers(&arguments, &place, &mut record)?,
         What::Turns => {
             println!("{machine}; {rounds} turns of {seconds} s, medians (quartiles)\n");
-            return measure_turns(&arguments, &place, rounds, seconds);
+            return measure_turns(&arguments, &place);
         }
         What::Check => {
             check::compare(&place, &arguments.peers, &arguments.workloads)?;
@@ -191,12 +204,7 @@ impl Record {
 }
 
 /// The tables go out as they come; gives back the workloads that failed.
-fn measure_turns(
-    arguments: &Arguments,
-    place: &Place,
-    rounds: usize,
-    seconds: f64,
-) -> Result<Vec<String>, Error> {
+fn measure_turns(arguments: &Arguments, place: &Place) -> Result<Vec<String>, Error> {
     let does = check::compare(place, &arguments.peers, &arguments.workloads)?;
     let mut failures = Vec::new();
     for &workload in &arguments.workloads {
@@ -205,8 +213,8 @@ fn measure_turns(
             .filter(|peer| does[*peer].contains(&workload))
             .collect();
         eprintln!("{workload:?}, {}", peers.join(", "));
-        let load = Load::of(workload, arguments.clients, seconds);
-        match turns::measure(place, workload, &peers, rounds, &load) {
+        let load = Load::of(workload, arguments.clients, arguments.seconds());
+        match turns::measure(place, workload, &peers, arguments.rounds(), &load) {
             Ok(table) => println!("{table}"),
             Err(error) => failures.push(format!("{workload:?}: {error}")),
         }
@@ -214,13 +222,8 @@ fn measure_turns(
     Ok(failures)
 }
 
-fn measure_peers(
-    arguments: &Arguments,
-    place: &Place,
-    rounds: usize,
-    seconds: f64,
-    record: &mut Record,
-) -> Result<(), Error> {
+fn measure_peers(arguments: &Arguments, place: &Place, record: &mut Record) -> Result<(), Error> {
+    let (rounds, seconds) = (arguments.rounds(), arguments.seconds());
     let does = check::compare(place, &arguments.peers, &arguments.workloads)?;
     let routes = place.routes();
     for round in 1..=rounds {
@@ -246,15 +249,10 @@ fn measure_peers(
     Ok(())
 }
 
-fn measure_sweeps(
-    arguments: &Arguments,
-    place: &Place,
-    rounds: usize,
-    seconds: f64,
-    record: &mut Record,
-) -> Result<(), Error> {
+fn measure_sweeps(arguments: &Arguments, place: &Place, record: &mut Record) -> Result<(), Error> {
+    let rounds = arguments.rounds();
     for &sweep in &arguments.sweeps {
-        let points = sweep::points(place, sweep, arguments.clients, seconds)?;
+        let points = sweep::points(place, sweep, arguments.clients, arguments.seconds())?;
         for round in 1..=rounds {
             eprintln!("{sweep:?}, round {round} of {rounds}");
             for point in &points {

@@ -70,6 +70,16 @@ impl Load {
         }
     }
 
+    /// Puts it on `port`, until what `peer` is does not change any more.
+    pub fn warm_up(&self, place: &Place, port: u16, peer: &str) -> Result<(), Error> {
+        let seconds = place.warm_up(peer)?.as_secs_f64();
+        let load = Load {
+            seconds,
+            ..self.clone()
+        };
+        load.run(place, port, None).map(drop)
+    }
+
     /// Puts it on `port`; without `rate` the loop is closed. It is an error if one answer is not right.
     pub fn run(&self, place: &Place, port: u16, rate: Option<f64>) -> Result<Outcome, Error> {
         let mut command = Command::new(place.programs.join("load"));
@@ -185,13 +195,7 @@ pub fn measure(place: &Place, task: &Task) -> Result<Sample, Error> {
     let mut values = BTreeMap::new();
     sleep(SETTLE);
     values.insert(Metric::Rest, process.memory("VmRSS")?);
-    ask(
-        &Load {
-            seconds: place.warm_up(peer)?.as_secs_f64(),
-            ..load.clone()
-        },
-        None,
-    )?;
+    load.warm_up(place, place.port, peer)?;
 
     let before = process.cpu_seconds()?;
     let outcome = match latency {

@@ -54,12 +54,7 @@ impl<'p> Side<'p> {
     ) -> Result<Self, Error> {
         let port = place.port + 2 * number as u16;
         let process = place.start_on(port, peer, routes)?;
-        let seconds = place.warm_up(peer)?.as_secs_f64();
-        let warm_up = Load {
-            seconds,
-            ..load.clone()
-        };
-        warm_up.run(place, port, None)?;
+        load.warm_up(place, port, peer)?;
         Ok(Side {
             peer,
             process,
